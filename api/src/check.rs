@@ -1,0 +1,249 @@
+//! Checks drivers and replays single runs.
+
+use report::{
+    Coverage, EntryPoint, FileReport, Finding, InternalError, Outcome, Report, Unsupported,
+};
+use strategies::{Campaign, ReplayToken, Results, Settings, Target};
+use verifier::{Rule, Severity};
+
+use crate::VERSION;
+
+/// A driver to check.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    /// The path as a report is to show it.
+    pub path: String,
+    /// File name, such as `zero.sys`.
+    pub name: String,
+    /// The file; `Err` with one sentence if it cannot be read.
+    pub bytes: Result<Vec<u8>, String>,
+    /// A PDB found beside it.
+    pub pdb: Option<Vec<u8>>,
+}
+
+/// Bounds of a check, all of them deterministic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs per driver.
+    pub runs: u32,
+    /// Events per run.
+    pub events: u64,
+}
+
+/// Runs per driver, unless told otherwise.
+pub const DEFAULT_RUNS: u32 = 2000;
+/// Events per run, unless told otherwise.
+pub const DEFAULT_LIMIT_EVENTS: u64 = 2_000_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { runs: DEFAULT_RUNS, events: DEFAULT_LIMIT_EVENTS }
+    }
+}
+
+/// What to check, and how.
+#[derive(Clone, Debug)]
+pub struct CheckRequest {
+    /// The drivers, in this order.
+    pub drivers: Vec<Driver>,
+    /// Decides what undefined memory holds.
+    pub seed: u64,
+    /// Bounds.
+    pub limits: Limits,
+    /// Go on after a violation.
+    pub keep_going: bool,
+    /// Ids of rules that are not judged.
+    pub without: Vec<String>,
+    /// The least severe kind of finding that counts for the outcome.
+    pub fail_on: Severity,
+}
+
+impl Default for CheckRequest {
+    fn default() -> Self {
+        Self {
+            drivers: Vec::new(),
+            seed: 0,
+            limits: Limits::default(),
+            keep_going: false,
+            without: Vec::new(),
+            fail_on: Severity::Exposure,
+        }
+    }
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The driver.
+    pub path: &'a str,
+    /// Runs done.
+    pub done: u32,
+    /// Runs planned, as far as known.
+    pub planned: u32,
+}
+
+/// Checks drivers. `keep_on` hears of every run before it starts, and ends the check by returning
+/// false. `Err`: one sentence about a request that makes no sense.
+pub fn check(
+    request: &CheckRequest,
+    keep_on: &mut dyn FnMut(&Progress<'_>) -> bool,
+) -> Result<Report, String> {
+    let settings = settings(request)?;
+    let files = request
+        .drivers
+        .iter()
+        .map(|driver| {
+            let mut heard = |done, planned| {
+                let progress = Progress { path: &driver.path, done, planned };
+                keep_on(&progress)
+            };
+            match target(driver) {
+                Ok(target) => {
+                    let results = Campaign::new(&target, settings.clone()).explore(&mut heard);
+                    file_report(driver, &target, &results, request.fail_on)
+                }
+                Err(error) => FileReport::not_checked(&driver.path, error),
+            }
+        })
+        .collect();
+    Ok(Report::new(VERSION, request.seed, files))
+}
+
+/// Makes the run again that a token names. The seed is that of the token.
+pub fn replay(request: &CheckRequest, token: &str) -> Result<Report, String> {
+    let token: ReplayToken = token.parse().map_err(|error| format!("{error}"))?;
+    let [driver] = request.drivers.as_slice() else {
+        return Err("a token is replayed with one driver".to_owned());
+    };
+    let settings = Settings { seed: token.seed, ..settings(request)? };
+    let target = match target(driver) {
+        Ok(target) => target,
+        Err(error) => {
+            let file = FileReport::not_checked(&driver.path, error);
+            return Ok(Report::new(VERSION, token.seed, vec![file]));
+        }
+    };
+    let results = Campaign::new(&target, settings).replay(&token);
+    let results = results.map_err(|error| error.to_string())?;
+    let file = file_report(driver, &target, &results, request.fail_on);
+    Ok(Report::new(VERSION, token.seed, vec![file]))
+}
+
+/// Reads a driver; the error is one sentence.
+pub(crate) fn target(driver: &Driver) -> Result<Target, String> {
+    let bytes = driver.bytes.as_ref().map_err(Clone::clone)?;
+    if bytes.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    Target::new(&driver.name, bytes, driver.pdb.as_deref()).map_err(|error| error.to_string())
+}
+
+fn settings(request: &CheckRequest) -> Result<Settings, String> {
+    let find = |id: &String| -> Result<&'static Rule, String> {
+        rulebook::find(id)
+            .ok_or_else(|| format!("no rule is called `{id}`; `bugcheck rules` lists them"))
+    };
+    Ok(Settings {
+        seed: request.seed,
+        runs: request.limits.runs.max(1),
+        limit_events: request.limits.events,
+        keep_going: request.keep_going,
+        without: request.without.iter().map(find).collect::<Result<_, _>>()?,
+    })
+}
+
+fn file_report(
+    driver: &Driver,
+    target: &Target,
+    results: &Results,
+    fail_on: Severity,
+) -> FileReport {
+    let unsupported = |u: &strategies::Unsupported| Unsupported {
+        feature: u.feature.clone(),
+        runs: u.runs,
+        replay: u.replay.clone(),
+    };
+    let internal = |e: &strategies::InternalError| InternalError {
+        message: e.message.clone(),
+        replay: e.replay.clone(),
+    };
+    let entry = |e: &strategies::EntryPoint| EntryPoint {
+        name: e.name.clone(),
+        rva: e.rva,
+        reached: e.is_reached,
+    };
+    let coverage = &results.coverage;
+    FileReport {
+        file: driver.path.clone(),
+        sha256: target.sha256_hex(),
+        outcome: outcome(results, fail_on),
+        runs: results.runs,
+        load_failure: results.load_failure.clone(),
+        error: None,
+        findings: results.findings.iter().map(Finding::from).collect(),
+        unsupported: results.unsupported.iter().map(unsupported).collect(),
+        limits: results.limits.clone(),
+        bug_checks: results.bug_checks.clone(),
+        internal_errors: results.internal_errors.iter().map(internal).collect(),
+        coverage: (results.runs > 0).then(|| Coverage {
+            functions_reached: coverage.functions_reached,
+            functions: coverage.functions,
+            control_codes_reached: coverage.codes_reached.clone(),
+            control_codes_missed: coverage.codes_missed.clone(),
+            entry_points: coverage.entry_points.iter().map(entry).collect(),
+        }),
+    }
+}
+
+fn outcome(results: &Results, fail_on: Severity) -> Outcome {
+    let counts = |f: &verifier::Finding| f.rule.severity <= fail_on;
+    if !results.internal_errors.is_empty() {
+        Outcome::InternalError
+    } else if results.findings.iter().any(counts) {
+        Outcome::Findings
+    } else if !results.unsupported.is_empty() {
+        Outcome::Unsupported
+    } else if !results.limits.is_empty() {
+        Outcome::LimitReached
+    } else {
+        Outcome::Clean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CheckRequest, Driver, check, replay};
+    use crate::Outcome;
+
+    fn request(bytes: Result<Vec<u8>, String>) -> CheckRequest {
+        let driver = Driver { path: "x/y.sys".into(), name: "y.sys".into(), bytes, pdb: None };
+        CheckRequest { drivers: vec![driver], ..CheckRequest::default() }
+    }
+
+    #[test]
+    fn what_is_no_driver_gets_one_sentence() {
+        let cases = [
+            Ok(Vec::new()),
+            Ok(b"MZ".to_vec()),
+            Ok(b"hello".to_vec()),
+            Ok(vec![0; 4096]),
+            Err("permission denied".to_owned()),
+        ];
+        for bytes in cases {
+            let report = check(&request(bytes.clone()), &mut |_| true).expect("it makes sense");
+            assert_eq!(report.outcome, Outcome::InputError, "{bytes:?}");
+            let error = report.files.first().and_then(|file| file.error.clone());
+            assert!(error.is_some_and(|e| !e.is_empty() && !e.contains('\n')), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let mut nonsense = request(Ok(Vec::new()));
+        nonsense.without = vec!["pool::no_such".to_owned()];
+        let error = check(&nonsense, &mut |_| true).expect_err("the rule does not exist");
+        assert!(error.contains("pool::no_such"));
+        assert!(replay(&request(Ok(Vec::new())), "what").is_err());
+        assert!(replay(&CheckRequest::default(), "1.00000000.0.0").is_err());
+    }
+}

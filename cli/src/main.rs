@@ -1,0 +1,121 @@
+//! The program `bugcheck`.
+
+mod arguments;
+mod files;
+mod output;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use bugcheck::{CheckRequest, Driver, Limits, Outcome, Progress, Report};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use arguments::{Arguments, CheckArguments, Format, Verb};
+
+fn main() -> ExitCode {
+    // A panic inside a run is caught and becomes an internal error of the report.
+    std::panic::set_hook(Box::new(|_| {}));
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell if the terminal is gone.
+            let _ = error.print();
+            let is_error = error.use_stderr();
+            return ExitCode::from(if is_error { Outcome::InputError.exit_code() } else { 0 });
+        }
+    };
+    let done = std::panic::catch_unwind(|| carry_out(arguments.verb));
+    match done {
+        Ok(Ok(outcome)) => ExitCode::from(outcome.exit_code()),
+        Ok(Err(sentence)) => {
+            output::error(&format!("error: {sentence}"));
+            ExitCode::from(Outcome::InputError.exit_code())
+        }
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            output::error(&format!(
+                "internal error: {} (bugcheck {}); please report it",
+                text.unwrap_or("a panic"),
+                bugcheck::VERSION
+            ));
+            ExitCode::from(Outcome::InternalError.exit_code())
+        }
+    }
+}
+
+fn carry_out(verb: Verb) -> Result<Outcome, String> {
+    match verb {
+        Verb::Check(arguments) => check(&arguments),
+        Verb::Run { file, events, limit_events } => {
+            output::friendly_run(&files::driver(&file), limit_events, events)
+        }
+        Verb::Replay { token, file, check } => {
+            let request = request(&check, vec![files::driver(&file)]);
+            let report = bugcheck::replay(&request, &token)?;
+            show(&report, &check);
+            Ok(report.outcome)
+        }
+        Verb::Explain { rule } => {
+            let page = bugcheck::explain(&rule).ok_or_else(|| {
+                format!("no rule is called `{rule}`; `bugcheck rules` lists them")
+            })?;
+            output::print(&page);
+            Ok(Outcome::Clean)
+        }
+        Verb::Rules => {
+            output::rules();
+            Ok(Outcome::Clean)
+        }
+        Verb::Inspect { file } => {
+            output::inspection(&file.display().to_string(), &files::driver(&file))
+        }
+    }
+}
+
+fn check(arguments: &CheckArguments) -> Result<Outcome, String> {
+    let drivers = files::drivers(&arguments.files)?;
+    let request = request(&arguments.options, drivers);
+    let started = Instant::now();
+    let timeout = arguments.timeout_s.map(Duration::from_secs);
+    let bar = progress_bar();
+    let mut keep_on = |progress: &Progress<'_>| {
+        bar.set_length(u64::from(progress.planned));
+        bar.set_position(u64::from(progress.done));
+        bar.set_message(progress.path.to_owned());
+        timeout.is_none_or(|limit| started.elapsed() < limit)
+    };
+    let report = bugcheck::check(&request, &mut keep_on)?;
+    bar.finish_and_clear();
+    show(&report, &arguments.options);
+    Ok(report.outcome)
+}
+
+fn request(options: &arguments::Options, drivers: Vec<Driver>) -> CheckRequest {
+    CheckRequest {
+        drivers,
+        seed: options.seed,
+        limits: Limits { runs: options.runs, events: options.limit_events },
+        keep_going: options.keep_going,
+        without: options.without.clone(),
+        fail_on: options.fail_on.severity(),
+    }
+}
+
+fn show(report: &Report, options: &arguments::Options) {
+    match options.format {
+        Format::Text => output::report(report),
+        Format::Json => output::print(&report.to_json()),
+    }
+}
+
+/// A line on a terminal, nothing elsewhere.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {msg}: run {pos} of {len}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar
+}

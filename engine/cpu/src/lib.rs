@@ -1,0 +1,11 @@
+//! A processor that runs guest code until something needs its owner.
+//!
+//! Chooses the engine tier and hides it. Knows no Windows: imports, privileged instructions, faults
+//! and watches are exits, and the owner resumes.
+
+mod processor;
+
+pub use processor::Processor;
+pub use x86_interp::{
+    Clock, Exit, Fault, Grant, PrivilegedOp, Registers, Undefined, Vector, is_modelled,
+};

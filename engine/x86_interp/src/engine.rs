@@ -1,0 +1,439 @@
+//! The block cache and the loops.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use guest_memory::{GuestAddr, GuestMemory};
+use x86_ops::Lazy;
+
+use crate::{
+    Clock, Done, Env, Exit, Go, Grant, Op, Registers, Stop,
+    block::{Block, NO_BLOCK, Pages, Single},
+    careful::{Bits, Label, Rules},
+    decode,
+    touched::Touched,
+};
+
+/// Entries of the direct-mapped table from address to block.
+const NEAR_ENTRIES: usize = 1 << 12;
+/// Entries of the direct-mapped table of single instructions.
+const SINGLE_ENTRIES: usize = 1 << 10;
+/// Blocks kept; beyond that the cache starts anew.
+const MAX_BLOCKS: usize = 1 << 17;
+
+/// The interpreter with its cache of decoded code. What is cached never changes what is computed.
+#[derive(Debug)]
+pub struct Engine {
+    trap: Range<u64>,
+    stack: Range<u64>,
+    breakpoints: BTreeSet<u64>,
+    reached: BTreeSet<u64>,
+    blocks: Vec<Block>,
+    index: BTreeMap<(u64, bool), u32>,
+    near: Vec<(u64, u32)>,
+    singles: Vec<Option<Box<Single>>>,
+    /// An instruction whose undefined decision was granted and which then met a watch.
+    decided_at: Option<u64>,
+    /// Whether `rip` was reached by a branch.
+    is_entry: bool,
+    /// Addresses at which the next run goes on in the middle of a block.
+    resumes: [u64; 2],
+    /// What is labelled while the fast loop runs.
+    labelled: Touched,
+    /// How often the cache was started anew.
+    caches: u64,
+}
+
+/// What the fast loop met.
+enum Met {
+    /// Leave with this.
+    Exit(Exit),
+    /// The instruction at `rip` must run alone.
+    Careful,
+}
+
+/// Configuration.
+impl Engine {
+    /// `trap`: executing inside it is an exit. It need not be mapped.
+    pub fn new(trap: Range<u64>) -> Self {
+        Self {
+            trap,
+            stack: 0..0,
+            breakpoints: BTreeSet::new(),
+            reached: BTreeSet::new(),
+            blocks: Vec::new(),
+            index: BTreeMap::new(),
+            near: vec![(0, NO_BLOCK); NEAR_ENTRIES],
+            singles: (0..SINGLE_ENTRIES).map(|_| None).collect(),
+            decided_at: None,
+            is_entry: true,
+            resumes: [0; 2],
+            labelled: Touched::default(),
+            caches: 0,
+        }
+    }
+
+    /// Lowering rsp inside this range makes the bytes of the new frame undefined.
+    pub fn set_stack_range(&mut self, stack: Range<u64>) {
+        self.stack = stack;
+    }
+
+    /// Execution of this address by `run` becomes an exit.
+    pub fn set_breakpoint(&mut self, at: u64) {
+        if self.breakpoints.insert(at) {
+            self.forget_code();
+        }
+    }
+
+    /// Takes a breakpoint back.
+    pub fn clear_breakpoint(&mut self, at: u64) {
+        if self.breakpoints.remove(&at) {
+            self.forget_code();
+        }
+    }
+
+    /// First address of every block executed so far, in ascending order.
+    pub fn blocks_reached(&self) -> impl Iterator<Item = u64> {
+        self.reached.iter().copied()
+    }
+
+    fn forget_code(&mut self) {
+        self.caches += 1;
+        self.blocks.clear();
+        self.index.clear();
+        self.near.fill((0, NO_BLOCK));
+    }
+}
+
+/// Running.
+impl Engine {
+    /// Runs until something needs the owner.
+    pub fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        let Some(left) = clock.limit_events.checked_sub(clock.events).filter(|&left| left > 0)
+        else {
+            return Exit::ClockLimit;
+        };
+        let mut env = self.env(r, m, left, Grant::None);
+        self.is_entry |= !self.resumes.contains(&env.r.rip);
+        let exit = self.run_mixed(&mut env);
+        env.settle();
+        clock.events = clock.limit_events - env.left;
+        self.note_exit(env.r.rip, &exit);
+        exit
+    }
+
+    /// Runs one instruction; a `rep` instruction counts as one.
+    pub fn step(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        grant: Grant,
+    ) -> Exit {
+        let mut env = self.env(r, m, u64::MAX, grant);
+        self.is_entry |= !self.resumes.contains(&env.r.rip);
+        // An instruction that needs both grants gets them one after the other.
+        let rip = env.r.rip;
+        env.may_decide |= grant == Grant::Watch && self.decided_at == Some(rip);
+        let rules = Rules::undefined();
+        let mut labels = Bits::read(env.r);
+        let exit = match self.step_careful(&mut env, rules, &mut labels) {
+            Ok(()) => Exit::Stepped,
+            Err(exit) => exit,
+        };
+        let is_held = env.may_decide && matches!(exit, Exit::Watched(_));
+        self.decided_at = is_held.then_some(rip);
+        Bits::write(&labels, env.r);
+        env.settle();
+        clock.events += u64::MAX - env.left;
+        self.note_exit(env.r.rip, &exit);
+        exit
+    }
+
+    /// Remembers where going on is no arrival at a block.
+    fn note_exit(&mut self, rip: u64, exit: &Exit) {
+        let next = match exit {
+            Exit::Privileged { next, .. } => next.0,
+            _ => rip,
+        };
+        self.resumes = [rip, next];
+    }
+
+    fn env<'a>(
+        &self,
+        r: &'a mut Registers,
+        m: &'a mut GuestMemory,
+        left: u64,
+        grant: Grant,
+    ) -> Env<'a> {
+        Env {
+            r,
+            m,
+            lazy: Lazy::SETTLED,
+            left,
+            alone: false,
+            grant,
+            may_decide: grant == Grant::Undefined,
+            exit: None,
+            stack: self.stack.clone(),
+        }
+    }
+
+    /// The fast loop where no label is in the way, else the careful one.
+    fn run_mixed(&mut self, e: &mut Env<'_>) -> Exit {
+        loop {
+            self.labelled = Touched::labelled(e.r);
+            if let Met::Exit(exit) = self.run_fast(e) {
+                return exit;
+            }
+            if self.is_breakpoint(e.r.rip) {
+                return Exit::Breakpoint;
+            }
+            let rules = Rules::undefined();
+            if let Err(exit) = self.run_careful(e, rules) {
+                return exit;
+            }
+            if e.left == 0 {
+                return Exit::ClockLimit;
+            }
+        }
+    }
+
+    fn run_fast(&mut self, e: &mut Env<'_>) -> Met {
+        let mut current = match self.resolve(e) {
+            Ok(block) => block,
+            Err(exit) => return Met::Exit(*exit),
+        };
+        loop {
+            let Some(block) = self.blocks.get(current as usize) else {
+                return Met::Careful;
+            };
+            if block.epoch != e.m.code_epoch() {
+                match self.refresh(current, e) {
+                    Ok(()) => continue,
+                    Err(exit) => return Met::Exit(*exit),
+                }
+            }
+            if !self.labelled.is_empty() && block.touches(e.m).meets(self.labelled) {
+                e.r.rip = block.start;
+                return Met::Careful;
+            }
+            let (done, at) = run_ops(e, block);
+            let link = match done {
+                Ok(Go::Taken) => {
+                    e.left -= u64::from(block.is_back);
+                    if e.left == 0 {
+                        e.r.rip = block.target;
+                        return Met::Exit(Exit::ClockLimit);
+                    }
+                    if block.taken != NO_BLOCK {
+                        current = block.taken;
+                        continue;
+                    }
+                    e.r.rip = block.target;
+                    Some(true)
+                }
+                Ok(Go::Next) => {
+                    if block.fall != NO_BLOCK {
+                        current = block.fall;
+                        continue;
+                    }
+                    e.r.rip = block.end;
+                    Some(false)
+                }
+                Ok(Go::Indirect) => {
+                    if e.left == 0 {
+                        return Met::Exit(Exit::ClockLimit);
+                    }
+                    if self.trap.contains(&e.r.rip) {
+                        return Met::Exit(Exit::Trap(GuestAddr(e.r.rip)));
+                    }
+                    None
+                }
+                Err(stop) => {
+                    e.r.rip = at;
+                    return match stop {
+                        Stop::Careful => Met::Careful,
+                        stop => Met::Exit(self.exit_of(e, stop)),
+                    };
+                }
+            };
+            self.is_entry = link != Some(false) || block.ends_in_branch;
+            let caches = self.caches;
+            let next = match self.resolve(e) {
+                Ok(block) => block,
+                Err(exit) => return Met::Exit(*exit),
+            };
+            if let (Some(is_taken), Some(block)) = (link, self.blocks.get_mut(current as usize))
+                && caches == self.caches
+            {
+                *(if is_taken { &mut block.taken } else { &mut block.fall }) = next;
+            }
+            current = next;
+        }
+    }
+
+    /// The exit of an instruction that did not complete.
+    pub(crate) fn exit_of(&self, e: &mut Env<'_>, stop: Stop) -> Exit {
+        match (stop, e.exit.take()) {
+            (Stop::Exit, Some(exit)) => exit,
+            _ => not_modelled(e),
+        }
+    }
+
+    /// Moves `rip` behind an instruction that ran alone.
+    pub(crate) fn advance(&mut self, e: &mut Env<'_>, op: &Op, go: Go, is_branch: bool) {
+        self.is_entry = is_branch;
+        match go {
+            Go::Next => e.r.rip = op.next(),
+            Go::Indirect => {}
+            Go::Taken => {
+                e.left -= u64::from(op.imm <= op.rip);
+                e.r.rip = op.imm;
+            }
+        }
+    }
+
+    /// Whether `rip` was reached by a branch, so that a block begins there.
+    pub(crate) fn is_at_entry(&self) -> bool {
+        self.is_entry
+    }
+
+    /// Notes that the instruction at `rip` runs alone.
+    pub(crate) fn reach(&mut self, rip: u64) {
+        if std::mem::take(&mut self.is_entry) {
+            self.reached.insert(rip);
+        }
+    }
+
+    pub(crate) fn is_breakpoint(&self, at: u64) -> bool {
+        self.breakpoints.contains(&at)
+    }
+}
+
+#[inline(always)]
+fn run_ops(e: &mut Env<'_>, block: &Block) -> (Done, u64) {
+    for op in &block.ops {
+        let done = (op.run)(e, op);
+        if done != Ok(Go::Next) {
+            return (done, op.rip);
+        }
+    }
+    (Ok(Go::Next), 0)
+}
+
+fn not_modelled(e: &mut Env<'_>) -> Exit {
+    match decode::fetch(e.m, e.r.is_user, e.r.rip) {
+        Ok(ins) => decode::not_modelled(e.m, e.r.is_user, &ins),
+        Err(exit) => *exit,
+    }
+}
+
+/// The cache.
+impl Engine {
+    /// Finds or decodes the block at `rip`.
+    #[inline]
+    fn resolve(&mut self, e: &mut Env<'_>) -> Result<u32, Box<Exit>> {
+        let rip = e.r.rip;
+        let slot = near_slot(rip);
+        if let Some(&(at, block)) = self.near.get(slot)
+            && at == rip
+            && let Some(found) = self.blocks.get(block as usize)
+            && found.is_user == e.r.is_user
+        {
+            return Ok(block);
+        }
+        self.resolve_slow(e, slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resolve_slow(&mut self, e: &mut Env<'_>, slot: usize) -> Result<u32, Box<Exit>> {
+        let rip = e.r.rip;
+        if self.trap.contains(&rip) {
+            return Err(Box::new(Exit::Trap(GuestAddr(rip))));
+        }
+        if self.breakpoints.contains(&rip) {
+            return Err(Box::new(Exit::Breakpoint));
+        }
+        let key = (rip, e.r.is_user);
+        let found = match self.index.get(&key) {
+            Some(&block) => block,
+            None => self.add(e, key)?,
+        };
+        // A block that begins in the middle of another is no block of its own until a branch leads
+        // to it.
+        if std::mem::take(&mut self.is_entry) {
+            self.reached.insert(rip);
+            if let Some(near) = self.near.get_mut(slot) {
+                *near = (rip, found);
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, e: &mut Env<'_>, key: (u64, bool)) -> Result<u32, Box<Exit>> {
+        let block = self.decode(e.m, key.0, key.1)?;
+        if self.blocks.len() >= MAX_BLOCKS {
+            self.forget_code();
+        }
+        let number = u32::try_from(self.blocks.len()).unwrap_or(NO_BLOCK);
+        self.blocks.push(block);
+        self.index.insert(key, number);
+        Ok(number)
+    }
+
+    fn decode(&self, m: &mut GuestMemory, rip: u64, is_user: bool) -> Result<Block, Box<Exit>> {
+        Block::decode(m, rip, is_user, |at| {
+            self.trap.contains(&at) || self.breakpoints.contains(&at)
+        })
+    }
+
+    /// Makes a block current: its code is the same as before, or it is decoded again in place.
+    #[cold]
+    #[inline(never)]
+    fn refresh(&mut self, number: u32, e: &mut Env<'_>) -> Result<(), Box<Exit>> {
+        let Some(block) = self.blocks.get_mut(number as usize) else { return Ok(()) };
+        if block.pages == Pages::of(e.m, block.start, block.end) {
+            block.epoch = e.m.code_epoch();
+            return Ok(());
+        }
+        let (start, is_user) = (block.start, block.is_user);
+        e.r.rip = start;
+        let fresh = self.decode(e.m, start, is_user)?;
+        if let Some(block) = self.blocks.get_mut(number as usize) {
+            *block = fresh;
+        }
+        Ok(())
+    }
+
+    /// Finds or decodes the single instruction at `rip`.
+    pub(crate) fn single(&mut self, e: &mut Env<'_>) -> Result<&Single, Exit> {
+        let rip = e.r.rip;
+        if self.trap.contains(&rip) {
+            return Err(Exit::Trap(GuestAddr(rip)));
+        }
+        let slot = usize::try_from(rip).unwrap_or(0) % SINGLE_ENTRIES;
+        let is_current = self.singles.get(slot).and_then(Option::as_deref).is_some_and(|single| {
+            single.op.rip == rip
+                && single.is_user == e.r.is_user
+                && single.pages == Pages::of(e.m, rip, single.op.next())
+        });
+        if !is_current {
+            let fresh = Single::decode(e.m, rip, e.r.is_user).map_err(|exit| *exit)?;
+            if let Some(single) = self.singles.get_mut(slot) {
+                *single = Some(Box::new(fresh));
+            }
+        }
+        match self.singles.get(slot).and_then(Option::as_deref) {
+            Some(single) => Ok(single),
+            None => Err(not_modelled(e)),
+        }
+    }
+}
+
+fn near_slot(rip: u64) -> usize {
+    usize::try_from(rip ^ rip >> 12).unwrap_or(0) % NEAR_ENTRIES
+}

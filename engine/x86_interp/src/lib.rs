@@ -1,0 +1,30 @@
+//! The reference interpreter: decodes x86-64 code once into blocks of handlers and runs them.
+//!
+//! [`Engine::run`] is the fast loop over blocks; it stops being used for one instruction at a time
+//! whenever something special happens (an undefined byte is loaded, code is stored to).
+//! [`Engine::step`] executes one instruction. Families of instructions live in `ops`, one file
+//! each.
+
+mod block;
+mod careful;
+mod decode;
+mod engine;
+mod env;
+mod exit;
+mod fuse;
+mod hot;
+mod op;
+mod ops;
+mod registers;
+mod touched;
+
+pub use engine::Engine;
+pub use env::{Env, Word, join, split};
+pub use exit::{Exit, Fault, Grant, PrivilegedOp, Vector};
+pub use op::{Done, Extra, Form, Go, Handler, Kind, Op, Stop};
+pub use registers::{Clock, Registers, Undefined};
+
+/// Returns whether an instruction has a handler.
+pub fn is_modelled(instruction: &iced_x86::Instruction) -> bool {
+    ops::select(instruction).is_some()
+}

@@ -1,0 +1,228 @@
+//! String instructions with and without repetition.
+//!
+//! A repeated instruction that is stopped in the middle leaves rcx, rsi and rdi at the iteration
+//! that did not complete, as the processor does; resuming it goes on there.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "register numbers are masked, operand numbers are literals"
+)]
+
+use guest_memory::{AccessKind, GuestAddr, PAGE_BYTES};
+use x86_ops::{LazyKind, flags};
+
+use super::{Choice, Key, Table};
+use crate::{Done, Env, Go, Op, Stop, Word};
+
+pub(crate) const RCX: usize = 1;
+pub(crate) const RSI: usize = 6;
+pub(crate) const RDI: usize = 7;
+
+/// Iterations that one fast run covers at most, so that a huge count cannot stall the loop unseen.
+const RUN_MAX_BYTES: u64 = 1 << 24;
+
+fn step_of<W: Word>(e: &Env<'_>) -> u64 {
+    if e.r.rflags & flags::DF == 0 { W::LEN } else { W::LEN.wrapping_neg() }
+}
+
+pub(crate) fn pointer(e: &Env<'_>, op: &Op, register: usize) -> u64 {
+    let value = e.r.gpr[register & 15];
+    if op.extra.short { value & 0xffff_ffff } else { value }
+}
+
+fn advance(e: &mut Env<'_>, op: &Op, register: usize, by: u64) {
+    let moved = e.r.gpr[register & 15].wrapping_add(by);
+    e.r.gpr[register & 15] = if op.extra.short { moved & 0xffff_ffff } else { moved };
+}
+
+pub(crate) fn source(e: &Env<'_>, op: &Op) -> u64 {
+    pointer(e, op, RSI).wrapping_add(e.r.segment_base(op.extra.segment))
+}
+
+/// Iterations left.
+pub(crate) fn count(e: &Env<'_>, op: &Op) -> u64 {
+    pointer(e, op, RCX)
+}
+
+/// One iteration is done.
+pub(crate) fn count_down(e: &mut Env<'_>, op: &Op) {
+    advance(e, op, RCX, u64::MAX);
+}
+
+/// Whether ZF ends a repeated comparison.
+pub(crate) fn comparison_ends(e: &Env<'_>, op: &Op) -> bool {
+    (e.status() & flags::ZF != 0) == op.extra.repne
+}
+
+/// Bytes that an upward repeated instruction has left; `None` if it goes down or wraps at 32 bits.
+pub(crate) fn rest_bytes(e: &Env<'_>, op: &Op) -> Option<u64> {
+    let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
+    let size_bytes = count(e, op).checked_mul(u64::from(op.mem_bytes))?;
+    (is_plain && size_bytes <= RUN_MAX_BYTES).then_some(size_bytes)
+}
+
+/// All iterations were done by other means.
+pub(crate) fn skip(e: &mut Env<'_>, size_bytes: u64) {
+    e.r.gpr[RCX] = 0;
+    e.r.gpr[RSI] = e.r.gpr[RSI].wrapping_add(size_bytes);
+    e.r.gpr[RDI] = e.r.gpr[RDI].wrapping_add(size_bytes);
+}
+
+/// Repeats `once` while rcx is not 0 and, for repe and repne of comparisons, while ZF is as asked.
+fn repeat(
+    e: &mut Env<'_>,
+    op: &Op,
+    compares: bool,
+    once: impl Fn(&mut Env<'_>, &Op) -> Result<(), Stop>,
+) -> Done {
+    if !op.extra.rep && !op.extra.repne {
+        once(e, op)?;
+        return Ok(Go::Next);
+    }
+    let before = (e.lazy, e.r.rflags);
+    while count(e, op) != 0 {
+        if let Err(stop) = once(e, op) {
+            // A comparison that is stopped shows the flags from before its first iteration (Intel
+            // SDM volume 2,
+            // REP: "the EFLAGS value is restored").
+            (e.lazy, e.r.rflags) = before;
+            return Err(stop);
+        }
+        count_down(e, op);
+        if compares && comparison_ends(e, op) {
+            break;
+        }
+    }
+    Ok(Go::Next)
+}
+
+fn movs_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
+    let step = step_of::<W>(e);
+    let value = e.load::<W>(source(e, op))?;
+    e.store::<W>(pointer(e, op, RDI), value)?;
+    advance(e, op, RSI, step);
+    advance(e, op, RDI, step);
+    Ok(())
+}
+
+fn movs<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
+    let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
+    if is_plain && (op.extra.rep || op.extra.repne) {
+        copy_fast::<W>(e, op);
+    }
+    repeat(e, op, false, movs_once::<W>)
+}
+
+/// Moves whole iterations as long as nothing special is in the way; the plain loop does the rest.
+fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) {
+    let (from, to) = (source(e, op), e.r.gpr[RDI]);
+    // Units larger than the distance would repeat differently than bytes do.
+    let gap = to.wrapping_sub(from);
+    if gap != 0 && gap < W::LEN || e.r.gpr[RCX].saturating_mul(W::LEN) < 16 {
+        return;
+    }
+    let size_bytes = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN) * W::LEN;
+    if may_change_code(e, to, size_bytes) {
+        return;
+    }
+    if W::LEN > 1
+        && (e.m.check(e.who(), AccessKind::Read, GuestAddr(from), size_bytes).is_err()
+            || e.m.check(e.who(), AccessKind::Write, GuestAddr(to), size_bytes).is_err())
+    {
+        // The run might stop inside a unit, and a unit is stored as a whole or not at all.
+        return;
+    }
+    let done = e.m.copy_run(e.who(), GuestAddr(to), GuestAddr(from), size_bytes) / W::LEN;
+    e.r.gpr[RCX] -= done;
+    e.r.gpr[RSI] = e.r.gpr[RSI].wrapping_add(done * W::LEN);
+    e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);
+}
+
+/// Whether a store to the range may change code that is about to run in this block.
+fn may_change_code(e: &Env<'_>, to: u64, size_bytes: u64) -> bool {
+    let mut pages = (0..size_bytes + PAGE_BYTES).step_by(4096);
+    !e.alone && pages.any(|done| e.m.holds_code(GuestAddr(to).add(done), 1))
+}
+
+fn stos_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
+    let value = e.r.gpr[0];
+    e.store::<W>(pointer(e, op, RDI), value)?;
+    advance(e, op, RDI, step_of::<W>(e));
+    Ok(())
+}
+
+fn stos<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
+    let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
+    let byte = e.reg::<u8>(0);
+    let is_one_byte = e.reg::<W>(0) == W::cut(byte.wrapping_mul(0x0101_0101_0101_0101));
+    if is_plain && is_one_byte && (op.extra.rep || op.extra.repne) && e.r.gpr[RCX] > 1 {
+        fill_fast::<W>(e);
+    }
+    repeat(e, op, false, stos_once::<W>)
+}
+
+fn fill_fast<W: Word>(e: &mut Env<'_>) {
+    let to = e.r.gpr[RDI];
+    let size_bytes = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN) * W::LEN;
+    if may_change_code(e, to, size_bytes) {
+        return;
+    }
+    if W::LEN > 1 && e.m.check(e.who(), AccessKind::Write, GuestAddr(to), size_bytes).is_err() {
+        return;
+    }
+    let [byte, ..] = e.r.gpr[0].to_le_bytes();
+    let done = e.m.fill_run(e.who(), GuestAddr(to), byte, size_bytes) / W::LEN;
+    e.r.gpr[RCX] -= done;
+    e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);
+}
+
+fn lods_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
+    let value = e.load::<W>(source(e, op))?;
+    e.set_reg::<W>(0, value);
+    advance(e, op, RSI, step_of::<W>(e));
+    Ok(())
+}
+fn lods<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
+    repeat(e, op, false, lods_once::<W>)
+}
+
+fn scas_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
+    let value = e.load::<W>(pointer(e, op, RDI))?;
+    e.set_lazy::<W>(LazyKind::Sub, e.reg::<W>(0), value);
+    advance(e, op, RDI, step_of::<W>(e));
+    Ok(())
+}
+fn scas<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
+    repeat(e, op, true, scas_once::<W>)
+}
+
+fn cmps_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
+    let a = e.load::<W>(source(e, op))?;
+    let b = e.load::<W>(pointer(e, op, RDI))?;
+    e.set_lazy::<W>(LazyKind::Sub, a, b);
+    let step = step_of::<W>(e);
+    advance(e, op, RSI, step);
+    advance(e, op, RDI, step);
+    Ok(())
+}
+fn cmps<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
+    repeat(e, op, true, cmps_once::<W>)
+}
+
+macro_rules! string {
+    ($($handler:ident: $b:ident $w:ident $d:ident $q:ident;)*) => {
+        &[$(
+            (Key::Code(iced_x86::Code::$b), Choice::One($handler::<u8>)),
+            (Key::Code(iced_x86::Code::$w), Choice::One($handler::<u16>)),
+            (Key::Code(iced_x86::Code::$d), Choice::One($handler::<u32>)),
+            (Key::Code(iced_x86::Code::$q), Choice::One($handler::<u64>)),
+        )*]
+    };
+}
+pub(super) static TABLE: Table = string! {
+    movs: Movsb_m8_m8 Movsw_m16_m16 Movsd_m32_m32 Movsq_m64_m64;
+    stos: Stosb_m8_AL Stosw_m16_AX Stosd_m32_EAX Stosq_m64_RAX;
+    lods: Lodsb_AL_m8 Lodsw_AX_m16 Lodsd_EAX_m32 Lodsq_RAX_m64;
+    scas: Scasb_AL_m8 Scasw_AX_m16 Scasd_EAX_m32 Scasq_RAX_m64;
+    cmps: Cmpsb_m8_m8 Cmpsw_m16_m16 Cmpsd_m32_m32 Cmpsq_m64_m64;
+};

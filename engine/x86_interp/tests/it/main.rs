@@ -1,0 +1,8 @@
+//! Small programs run to completion.
+
+mod exits;
+mod machine;
+mod programs;
+mod undefined;
+
+use machine::{DATA, Machine, STACK_TOP};

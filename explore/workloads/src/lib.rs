@@ -1,0 +1,14 @@
+//! What a hostile but unprivileged user would do with a driver, as lists of commands.
+//!
+//! A plan is a pure function of what the image states and of the devices that exist after
+//! DriverEntry. Each script of it is one run: open, a short sequence, close, unload. So the first
+//! broken rule of one request hides nothing of the others.
+
+mod content;
+mod facts;
+mod lengths;
+mod plan;
+
+pub use content::MarkSet;
+pub use facts::Facts;
+pub use plan::{Script, plan};

@@ -1,0 +1,108 @@
+//! The event type, its origin, and its kinds.
+
+use guest_memory::GuestAddr;
+use nt_abi::Irql;
+
+use crate::{
+    CanaryTouch, EntryPoint, EntryReturn, ExceptionEscape, IrpComplete, IrpCreate, IrpDispatch,
+    IrpReturn, IrpStuck, IrqlChange, LeftBehind, LimitBroken, MemoryFault, PoolAllocate, PoolFree,
+    Privileged, ResourceTaken, TransferOut, UndefinedDecision, UserFetch,
+};
+
+/// Ordinal of an event within its run, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+/// A guest thread, numbered from 1 in order of creation. Not the thread id a driver sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ThreadId(pub u32);
+
+/// Who was running where when something happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Ordinal of the event.
+    pub seq: Seq,
+    /// The processor.
+    pub processor: u8,
+    /// Its current thread.
+    pub thread: ThreadId,
+    /// Its IRQL.
+    pub irql: Irql,
+    /// The driver's instruction: the one that faulted, or the call into the kernel. For
+    /// [`Event::EntryReturn`] and [`Event::IrpReturn`] the first instruction of the routine that
+    /// returned. Null when no driver code is on the stack.
+    pub ip: GuestAddr,
+    /// True if `ip` is a return address, so that the instruction ends just before it.
+    pub ip_is_return: bool,
+    /// The kernel routine the driver called, if any.
+    pub export: Option<&'static str>,
+    /// The event clock.
+    pub clock_events: u64,
+}
+
+macro_rules! events {
+    ($($(#[$meta:meta])* $name:ident($payload:ty),)*) => {
+        /// One fact.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Event { $($(#[$meta])* $name($payload),)* }
+
+        /// The kinds of [`Event`], for subscriptions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum EventKind { $($(#[$meta])* $name,)* }
+
+        impl Event {
+            /// Returns the kind.
+            pub fn kind(&self) -> EventKind {
+                match self { $(Self::$name(_) => EventKind::$name,)* }
+            }
+        }
+
+        impl EventKind {
+            /// Every kind, in order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+events! {
+    /// Guest code, or a kernel routine called with its pointer, touches what it must not.
+    MemoryFault(MemoryFault),
+    /// A kernel-half address that the caller passed in was read or written.
+    CanaryTouch(CanaryTouch),
+    /// Driver code reads or writes user memory.
+    UserFetch(UserFetch),
+    /// An exception left a driver's entry point, or could not be dispatched.
+    ExceptionEscape(ExceptionEscape),
+    /// An undefined value decided a branch or an address.
+    UndefinedDecision(UndefinedDecision),
+    /// Pool was asked for.
+    PoolAllocate(PoolAllocate),
+    /// Pool was given back.
+    PoolFree(PoolFree),
+    /// A processor's IRQL changed.
+    IrqlChange(IrqlChange),
+    /// A kernel routine was called above or below its documented IRQL.
+    LimitBroken(LimitBroken),
+    /// The kernel calls a driver's entry point.
+    EntryCall(EntryPoint),
+    /// A driver's entry point returned.
+    EntryReturn(EntryReturn),
+    /// An IRP was created.
+    IrpCreate(IrpCreate),
+    /// An IRP goes to a driver's dispatch routine.
+    IrpDispatch(IrpDispatch),
+    /// A dispatch routine returned.
+    IrpReturn(IrpReturn),
+    /// A driver calls `IoCompleteRequest`.
+    IrpComplete(IrpComplete),
+    /// An IRP survived cancel, cleanup and a fair run to rest.
+    IrpStuck(IrpStuck),
+    /// The results of a request go to its caller.
+    TransferOut(TransferOut),
+    /// A driver took something that it must give back.
+    ResourceTaken(ResourceTaken),
+    /// Something is left behind at unload.
+    LeftBehind(LeftBehind),
+    /// A privileged operation is carried out for a driver.
+    Privileged(Privileged),
+}

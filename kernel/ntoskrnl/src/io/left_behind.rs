@@ -1,0 +1,52 @@
+//! What a driver leaves behind when it goes.
+
+use events::{BlockKind, Event, LeftBehind, Resource, Seq};
+use guest_memory::GuestAddr;
+
+use crate::{CallResult, Kernel, mm, ob};
+
+/// When the question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The unload routine returned.
+    Unloaded,
+    /// DriverEntry failed, so nobody will call the unload routine.
+    EntryFailed,
+}
+
+/// Reports what the driver took and did not give back.
+pub(crate) fn report(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<()> {
+    let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
+    let (base, size_bytes) = (entry.base, entry.size_bytes);
+    let is_inside = |at: GuestAddr| at.0.wrapping_sub(base.0) < size_bytes;
+    let mut left: Vec<(Resource, Seq)> = Vec::new();
+    for (&at, device) in &k.io.devices {
+        // One that waits for its last reference was deleted, as far as its driver can.
+        if device.driver == driver && !device.is_delete_pending {
+            let name = ob::path_of(k, at).map(|name| name.to_string());
+            left.push((Resource::Device(name.unwrap_or_default()), device.created));
+        }
+    }
+    for (name, _, link) in ob::dos_links(k) {
+        let object = ob::object(k, link);
+        if is_inside(object.who) {
+            left.push((Resource::SymbolicLink(name.to_string()), object.created));
+        }
+    }
+    for open in ob::opened_by(k, base, size_bytes) {
+        let what = ob::describe(k, open.entry.object);
+        left.push((Resource::Handle(what), open.entry.opened));
+    }
+    for block in mm::owned_by(k, base, size_bytes) {
+        if BlockKind::from_u16(block.allocated.kind) == Some(BlockKind::Pool) {
+            let (size_bytes, tag) = (block.size_bytes, block.allocated.tag);
+            left.push((Resource::Pool { size_bytes, tag }, Seq(block.allocated.when)));
+        }
+    }
+    let is_after_unload = occasion == Occasion::Unloaded;
+    for (resource, taken) in left {
+        let taken = Some(taken);
+        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
+    }
+    Ok(())
+}

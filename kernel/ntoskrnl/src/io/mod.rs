@@ -1,0 +1,144 @@
+//! Io: drivers, devices, files, requests.
+//!
+//! `IRP`s, devices, drivers and file objects stand in guest memory with their real layouts. Beside
+//! them a ledger ([`irp`]) numbers every IRP and remembers what no driver may spoil: who asked,
+//! where its results go, whether it was completed. Requests of user mode enter through [`service`];
+//! drivers enter through the exports.
+
+mod attach;
+mod build;
+mod cancel;
+mod complete;
+mod create;
+mod deliver;
+mod device;
+mod dispatch;
+mod driver;
+mod driver_extension;
+mod file;
+mod irp;
+mod left_behind;
+mod named_event;
+mod object_pointer;
+mod remove_lock;
+mod request;
+mod requestor;
+mod shutdown;
+mod symbolic_link;
+mod unload;
+mod work_item;
+mod worker;
+mod zw_file;
+
+pub mod service;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use events::{IrpId, ThreadId};
+use guest_memory::GuestAddr;
+
+pub use device::{Descriptor, Device, DeviceFacts};
+pub use driver::{Driver, DriverState};
+pub use irp::{Irp, IrpKind};
+pub(crate) use worker::start_work;
+
+use crate::{DataExport, Export, Kernel, ob};
+
+/// The exports of the component, by file.
+pub(crate) const EXPORTS: &[&[Export]] = &[
+    device::EXPORTS,
+    symbolic_link::EXPORTS,
+    attach::EXPORTS,
+    object_pointer::EXPORTS,
+    irp::EXPORTS,
+    build::EXPORTS,
+    dispatch::EXPORTS,
+    complete::EXPORTS,
+    cancel::EXPORTS,
+    requestor::EXPORTS,
+    remove_lock::EXPORTS,
+    shutdown::EXPORTS,
+    work_item::EXPORTS,
+    zw_file::EXPORTS,
+    named_event::EXPORTS,
+    driver_extension::EXPORTS,
+];
+
+/// The variables of the component.
+pub(crate) const DATA: &[DataExport] = &[
+    ob::type_variable("IoDeviceObjectType", |k, at| ob::write_type(k, at, ob::ObjectType::Device)),
+    ob::type_variable("IoDriverObjectType", |k, at| ob::write_type(k, at, ob::ObjectType::Driver)),
+    ob::type_variable("IoFileObjectType", |k, at| ob::write_type(k, at, ob::ObjectType::File)),
+];
+
+/// State of the component.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Driver objects, by address.
+    drivers: BTreeMap<GuestAddr, Driver>,
+    /// Device objects, by address.
+    devices: BTreeMap<GuestAddr, Device>,
+    /// File objects, by address.
+    files: BTreeMap<GuestAddr, file::File>,
+    /// Every IRP of the run.
+    irps: BTreeMap<IrpId, Irp>,
+    /// The last IRP at an address, also after it was freed.
+    irp_at: BTreeMap<GuestAddr, IrpId>,
+    /// Dispatch routines that are running, innermost last.
+    dispatches: Vec<dispatch::Dispatch>,
+    next_dispatch: u64,
+    /// Whether the cancel spin lock is held.
+    is_cancel_lock_held: bool,
+    /// Devices to tell about a shutdown, first to be told first.
+    shutdown_devices: VecDeque<GuestAddr>,
+    /// Number of the next device without a name of its own.
+    next_device_number: u32,
+    /// What system threads have to do.
+    system_work: VecDeque<SystemWork>,
+    /// Threads that do it.
+    workers: Vec<ThreadId>,
+    /// Work items, by address.
+    work_items: BTreeMap<GuestAddr, work_item::WorkItem>,
+}
+
+/// Work for a system thread.
+#[derive(Clone, Debug)]
+enum SystemWork {
+    /// Unloads a driver whose last device was closed.
+    Unload { driver: GuestAddr },
+    /// Calls the routine of a work item.
+    WorkItem(work_item::Queued),
+}
+
+impl State {
+    /// Whether the address lies in a user range that the caller of a request under way passed.
+    pub fn is_callers_buffer(&self, at: GuestAddr) -> bool {
+        let open = self.irps.values().filter(|irp| irp.is_live);
+        let mut ranges = open.filter_map(|irp| irp.request.as_ref()).flat_map(|r| &r.ranges);
+        ranges.any(|&(start, size_bytes)| at.0.wrapping_sub(start.0) < size_bytes)
+    }
+
+    /// The device of the innermost request under way.
+    pub fn request_device(&self) -> Option<GuestAddr> {
+        self.dispatches.last().map(|dispatch| dispatch.device)
+    }
+
+    /// A driver object that exists.
+    pub fn driver(&self, object: GuestAddr) -> Option<&Driver> {
+        self.drivers.get(&object)
+    }
+}
+
+/// Gives the object types of this component their procedures. Called once, after `ob::start`.
+pub fn start(k: &mut Kernel) {
+    let file = ob::Procedures {
+        close: Some(file::close),
+        delete: Some(file::delete),
+        query_name: Some(file::query_name),
+    };
+    ob::set_procedures(k, ob::ObjectType::File, file);
+    let device = ob::Procedures { delete: Some(device::delete), ..ob::Procedures::default() };
+    ob::set_procedures(k, ob::ObjectType::Device, device);
+    let driver = ob::Procedures { delete: Some(driver::delete), ..ob::Procedures::default() };
+    ob::set_procedures(k, ob::ObjectType::Driver, driver);
+}

@@ -1,0 +1,49 @@
+//! Events.
+
+use guest_memory::GuestAddr;
+use nt_abi::structures::ke::KEVENT;
+use nt_macros::export;
+
+use crate::{CallResult, Kernel, exports, ke::DispatcherType};
+
+exports![KeInitializeEvent, KeSetEvent, KeClearEvent, KeResetEvent, KeReadStateEvent];
+
+/// Initialises an event as notification (0) or synchronization (1) event.
+#[export(irql = .., ddi = "wdm/nf-wdm-keinitializeevent")]
+fn KeInitializeEvent(k: &mut Kernel, event: GuestAddr, kind: u32, state: bool) -> CallResult<()> {
+    let kind = match kind {
+        0 => DispatcherType::NotificationEvent,
+        _ => DispatcherType::SynchronizationEvent,
+    };
+    k.init_dispatcher(event, kind, KEVENT::SIZE_BYTES, i32::from(state))
+}
+
+/// Signals an event; returns the previous state.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kesetevent",
+    irql_note = "DISPATCH_LEVEL if Wait is FALSE, else APC_LEVEL; checked in the body")]
+fn KeSetEvent(k: &mut Kernel, event: GuestAddr, _increment: i32, wait: bool) -> CallResult<i32> {
+    k.check_wait_flag(wait, "wdm/nf-wdm-kesetevent")?;
+    let before = k.get(event, KEVENT::SignalState)?;
+    k.signal(event, 1)?;
+    Ok(before)
+}
+
+/// Sets an event to not signalled.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keclearevent")]
+fn KeClearEvent(k: &mut Kernel, event: GuestAddr) -> CallResult<()> {
+    k.set(event, KEVENT::SignalState, 0)
+}
+
+/// Sets an event to not signalled; returns the previous state.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keresetevent")]
+fn KeResetEvent(k: &mut Kernel, event: GuestAddr) -> CallResult<i32> {
+    let before = k.get(event, KEVENT::SignalState)?;
+    k.set(event, KEVENT::SignalState, 0)?;
+    Ok(before)
+}
+
+/// Returns the state.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kereadstateevent")]
+fn KeReadStateEvent(k: &mut Kernel, event: GuestAddr) -> CallResult<i32> {
+    k.get(event, KEVENT::SignalState)
+}

@@ -1,0 +1,214 @@
+//! Walks a thread's stack by unwind data, through guest code and through the kernel's own frames.
+//!
+//! Source: "x64 exception handling",
+//! <https://learn.microsoft.com/cpp/build/exception-handling-x64>.
+
+use cpu::Registers;
+use guest_memory::{Accessor, GuestAddr};
+use pe_image::unwind::{RuntimeFunction, UnwindInfo, UnwindOp};
+
+use crate::{Activation, ExportTable, Kernel, LoadedImage};
+
+/// More frames than a kernel stack can hold.
+const FRAME_LIMIT: usize = 512;
+const RSP: usize = 4;
+
+/// Where a walk stands: the registers of one guest frame.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// Registers as they are in this frame; `rip` is the instruction, or the return address of a
+    /// call.
+    pub regs: Registers,
+    /// True if `rip` is a return address.
+    pub is_return: bool,
+    /// How many activations lie below the guest code that is walked.
+    pub level: usize,
+}
+
+/// What unwind data says about the frame of a cursor.
+#[derive(Clone, Debug)]
+pub struct FrameFacts {
+    /// Base of the image.
+    pub image_base: GuestAddr,
+    /// The function table entry.
+    pub function: RuntimeFunction,
+    /// The establisher frame: what handlers identify the frame by.
+    pub establisher: u64,
+    /// Language handler and its data, with their conditions.
+    pub handler: Option<Handler>,
+}
+
+/// A language specific handler of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Handler {
+    /// The routine.
+    pub routine: GuestAddr,
+    /// Its data.
+    pub data: GuestAddr,
+    /// Takes part in the search.
+    pub is_exception: bool,
+    /// Is called while unwinding.
+    pub is_termination: bool,
+}
+
+impl Kernel {
+    /// A cursor at the guest code that runs or called the kernel now.
+    pub fn cursor(&self) -> Cursor {
+        let level = self.core().thread.map_or(0, |id| self.ke.thread(id).activations.len());
+        Cursor { regs: self.core().regs.clone(), is_return: false, level }
+    }
+
+    /// What the unwind data says about this frame; `None` for a leaf function and outside of
+    /// images.
+    pub fn frame_facts(&self, cursor: &Cursor) -> Option<FrameFacts> {
+        let (image, rva) = self.code_at(cursor.regs.rip)?;
+        let function = image.image.functions().lookup(rva)?;
+        let chain = UnwindInfo::read_chain(&mut read_image(image), function).ok()?;
+        let (primary, last) = chain.last()?;
+        let establisher = establisher(&chain, rva, &cursor.regs);
+        let routine = last.handler_rva.zip(last.handler_data_rva);
+        let in_prologue = rva.wrapping_sub(primary.begin_rva) < u32::from(last.prologue_bytes);
+        let handler = routine.filter(|_| !in_prologue).map(|(routine, data)| Handler {
+            routine: image.base.add(u64::from(routine)),
+            data: image.base.add(u64::from(data)),
+            is_exception: last.flags.has_exception_handler,
+            is_termination: last.flags.has_termination_handler,
+        });
+        Some(FrameFacts { image_base: image.base, function, establisher, handler })
+    }
+
+    /// Goes to the caller's frame; `None` at the end of the stack or where it cannot be followed.
+    pub fn unwind(&self, cursor: &Cursor) -> Option<Cursor> {
+        if cursor.regs.rip == ExportTable::return_address().0 {
+            return self.below_entry(cursor.level);
+        }
+        let mut regs = cursor.regs.clone();
+        let unwound = self.code_at(regs.rip).and_then(|(image, rva)| {
+            let function = image.image.functions().lookup(rva)?;
+            let chain = UnwindInfo::read_chain(&mut read_image(image), function).ok()?;
+            Some((chain, rva))
+        });
+        if let Some((chain, rva)) = unwound {
+            undo(self, &chain, rva, &mut regs)?;
+        }
+        let rsp = regs.gpr.get_mut(RSP)?;
+        regs.rip = self.stack_word(*rsp)?;
+        *rsp = rsp.wrapping_add(8);
+        Some(Cursor { regs, is_return: true, level: cursor.level })
+    }
+
+    /// Guest code that the kernel's frames below `level` stand for: who called the export that
+    /// called this entry.
+    fn below_entry(&self, level: usize) -> Option<Cursor> {
+        let activations = &self.ke.thread(self.core().thread?).activations;
+        let below = activations.get(..level)?;
+        below.iter().enumerate().rev().find_map(|(index, activation)| match activation {
+            Activation::Export(regs, _) => {
+                Some(Some(Cursor { regs: (**regs).clone(), is_return: false, level: index }))
+            }
+            Activation::Raised(regs) => {
+                Some(Some(Cursor { regs: (**regs).clone(), is_return: false, level: index }))
+            }
+            // Nothing looks past an interrupt: a DPC has no callers.
+            Activation::Interrupted(_) => Some(None),
+            Activation::Frame(_) | Activation::Entry { .. } => None,
+        })?
+    }
+
+    /// Instruction addresses of the current thread's stack, innermost first; the flag marks return
+    /// addresses.
+    pub fn backtrace(&self) -> Vec<(GuestAddr, bool)> {
+        if self.core().thread.is_none() {
+            return Vec::new();
+        }
+        let mut frames = Vec::new();
+        let mut cursor = Some(self.cursor());
+        while let Some(at) = cursor.filter(|_| frames.len() < FRAME_LIMIT) {
+            if at.regs.rip != ExportTable::return_address().0 {
+                frames.push((GuestAddr(at.regs.rip), at.is_return));
+            }
+            cursor = self.unwind(&at);
+        }
+        frames
+    }
+
+    /// The image around an address, and the offset in it.
+    fn code_at(&self, at: u64) -> Option<(&LoadedImage, u32)> {
+        let image = self.image_at(GuestAddr(at))?;
+        Some((image, u32::try_from(at - image.base.0).ok()?))
+    }
+
+    fn stack_word(&self, at: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.memory.read(Accessor::Machine, GuestAddr(at), &mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
+/// Reads unwind data from the image as it was mapped: a driver cannot change it, and hostile images
+/// can lie only within their own bytes.
+pub(crate) fn read_image(image: &LoadedImage) -> impl FnMut(u32, &mut [u8]) -> bool {
+    |rva, out| image.image.mapped().read(rva, out)
+}
+
+type Chain = [(RuntimeFunction, UnwindInfo)];
+
+/// Whether a prologue step had been done at `rva`. Steps of chained parts are all done.
+fn is_done(part: (usize, &RuntimeFunction), rva: u32, prologue_offset: u8) -> bool {
+    part.0 > 0 || rva.wrapping_sub(part.1.begin_rva) >= u32::from(prologue_offset)
+}
+
+/// The frame base: the frame register less its offset once it is set, else rsp.
+fn establisher(chain: &Chain, rva: u32, regs: &Registers) -> u64 {
+    let rsp = regs.gpr.get(RSP).copied().unwrap_or_default();
+    for (index, (function, info)) in chain.iter().enumerate() {
+        let Some(register) = info.frame_register else { continue };
+        let is_set = info.codes.iter().any(|code| {
+            code.op == UnwindOp::SetFrameRegister
+                && is_done((index, function), rva, code.prologue_offset)
+        });
+        if is_set || index > 0 {
+            let base = regs.gpr.get(usize::from(register)).copied().unwrap_or_default();
+            return base.wrapping_sub(u64::from(info.frame_offset_bytes));
+        }
+    }
+    rsp
+}
+
+/// Undoes the prologue as far as it was done.
+fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()> {
+    let frame = establisher(chain, rva, regs);
+    for (index, (function, info)) in chain.iter().enumerate() {
+        for code in &info.codes {
+            if !is_done((index, function), rva, code.prologue_offset) {
+                continue;
+            }
+            match code.op {
+                UnwindOp::PushNonvolatile { register } => {
+                    let rsp = *regs.gpr.get(RSP)?;
+                    *regs.gpr.get_mut(usize::from(register))? = k.stack_word(rsp)?;
+                    *regs.gpr.get_mut(RSP)? = rsp.wrapping_add(8);
+                }
+                UnwindOp::Allocate { size_bytes } => {
+                    let rsp = regs.gpr.get_mut(RSP)?;
+                    *rsp = rsp.wrapping_add(u64::from(size_bytes));
+                }
+                UnwindOp::SetFrameRegister => *regs.gpr.get_mut(RSP)? = frame,
+                UnwindOp::SaveNonvolatile { register, offset_bytes } => {
+                    let at = frame.wrapping_add(u64::from(offset_bytes));
+                    *regs.gpr.get_mut(usize::from(register))? = k.stack_word(at)?;
+                }
+                UnwindOp::SaveXmm128 { register, offset_bytes } => {
+                    let at = frame.wrapping_add(u64::from(offset_bytes));
+                    let (low, high) = (k.stack_word(at)?, k.stack_word(at.wrapping_add(8))?);
+                    *regs.xmm.get_mut(usize::from(register))? =
+                        u128::from(low) | u128::from(high) << 64;
+                }
+                // Only trap handlers of the kernel itself have one.
+                UnwindOp::PushMachineFrame { .. } => return None,
+                UnwindOp::EpilogueSize { .. } | UnwindOp::EpilogueAt { .. } => {}
+            }
+        }
+    }
+    Some(())
+}

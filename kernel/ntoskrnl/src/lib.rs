@@ -1,0 +1,56 @@
+//! The hostile kernel: what `ntoskrnl.exe` offers a driver.
+//!
+//! One module per NT component, in the order in which they may use each other: `rtl ke ex mm ob se
+//! ps cm io`. The modules before them are the frame every component stands in: how an export is
+//! declared (`export`), how it gets its arguments (`call`), how it goes on after guest code or a
+//! wait (`flow`), and the kernel itself (`kernel`).
+//!
+//! No guest state lives on a host stack: an export that must call the guest or wait returns a
+//! [`Flow`] with frames.
+
+extern crate self as ntoskrnl;
+
+mod access;
+mod call;
+mod export;
+mod flow;
+mod kernel;
+pub mod map;
+mod run_loop;
+mod snapshot;
+#[cfg(test)]
+mod testing;
+
+pub mod rtl;
+
+pub mod ke;
+
+pub mod ex;
+
+pub mod mm;
+
+pub mod ob;
+
+pub mod ps;
+
+pub mod io;
+
+pub use call::{BugCheck, CallResult, Exception, FromArg, GuestPtr, IntoFlow, Stop, VarArgs};
+pub use export::{DataExport, Export, ExportTable, Module, TrapTarget};
+pub use flow::{Activation, Flow, Frame, GuestCall, Wait};
+pub use kernel::{Config, Core, Kernel, LoadedImage, TraceEntry};
+pub use run_loop::Rest;
+pub use snapshot::KernelSnapshot;
+
+/// Every export of the image, in order of component.
+pub fn exports() -> Vec<&'static [Export]> {
+    vec![rtl::EXPORTS, ke::EXPORTS, ex::EXPORTS, mm::EXPORTS, ob::EXPORTS, ps::EXPORTS, io::EXPORTS]
+        .into_iter()
+        .flat_map(|component| component.iter().copied())
+        .collect()
+}
+
+/// Every variable of the image, in order of component.
+pub fn data_exports() -> Vec<&'static [DataExport]> {
+    vec![ke::DATA, mm::DATA, ps::DATA, io::DATA]
+}

@@ -1,0 +1,283 @@
+//! Objects: creation, reference counts, deletion.
+
+use std::collections::BTreeMap;
+
+use events::{BlockKind, Seq};
+use guest_memory::{AccessKind, GuestAddr};
+use nt_abi::Irql;
+
+use super::{Name, ObjectType, namespace, object_type};
+use crate::{CallResult, Flow, Kernel, Stop, frame, mm};
+
+/// What the kernel knows about an object beside its body.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its type.
+    pub kind: ObjectType,
+    /// References, those of handles included.
+    pub pointer_count: u64,
+    /// Handles.
+    pub handle_count: u32,
+    /// The directory it is in, and its name there.
+    pub name: Option<(GuestAddr, Name)>,
+    /// Its last reference is gone: nobody may add one.
+    pub is_deleting: bool,
+    /// Keeps its name without a handle.
+    pub is_permanent: bool,
+    /// Driver code that asked for it; null for the kernel.
+    pub who: GuestAddr,
+    /// When it was created.
+    pub created: Seq,
+    /// What a directory or a link holds.
+    pub(crate) contents: Contents,
+}
+
+/// What no driver sees of an object.
+#[derive(Clone, Debug)]
+pub(crate) enum Contents {
+    Plain,
+    /// Entries by upper-case name.
+    Directory(BTreeMap<Vec<u16>, GuestAddr>),
+    /// The path it stands for.
+    SymbolicLink(Name),
+}
+
+/// Length of the body of an object that has nothing in guest memory.
+const OPAQUE_BODY_BYTES: u64 = 0x10;
+
+/// Creates an unnamed object with a zeroed body and one reference.
+pub fn create(k: &mut Kernel, kind: ObjectType, size_bytes: u64) -> CallResult<GuestAddr> {
+    let body = mm::allocate_kernel(k, BlockKind::Object, size_bytes, 16)?;
+    adopt(k, kind, body);
+    Ok(body)
+}
+
+/// Creates a directory or a link.
+pub(crate) fn create_opaque(
+    k: &mut Kernel,
+    kind: ObjectType,
+    contents: Contents,
+) -> CallResult<GuestAddr> {
+    let body = create(k, kind, OPAQUE_BODY_BYTES)?;
+    object_mut(k, body).contents = contents;
+    Ok(body)
+}
+
+/// Makes a body that stands in a kernel block an object with one reference.
+pub fn adopt(k: &mut Kernel, kind: ObjectType, body: GuestAddr) {
+    let object = Object {
+        kind,
+        pointer_count: 1,
+        handle_count: 0,
+        name: None,
+        is_deleting: false,
+        is_permanent: false,
+        who: asked_by(k),
+        created: k.last_seq,
+        contents: Contents::Plain,
+    };
+    k.ob.objects.insert(body, object);
+}
+
+/// The driver code that called the kernel routine being carried out; null if user mode or the
+/// kernel asks.
+pub(crate) fn asked_by(k: &Kernel) -> GuestAddr {
+    match k.core().call {
+        Some(_) => k.origin().ip,
+        None => GuestAddr::NULL,
+    }
+}
+
+/// An object that exists.
+pub fn object(k: &Kernel, body: GuestAddr) -> &Object {
+    k.ob.objects.get(&body).expect("the address is that of an object")
+}
+
+/// An object that exists.
+pub(crate) fn object_mut(k: &mut Kernel, body: GuestAddr) -> &mut Object {
+    k.ob.objects.get_mut(&body).expect("the address is that of an object")
+}
+
+/// The object at a driver's pointer. A pointer to anything else is a fault or bug check 0x18.
+pub fn claimed(k: &mut Kernel, body: GuestAddr) -> CallResult<ObjectType> {
+    if let Some(object) = k.ob.objects.get(&body) {
+        return Ok(object.kind);
+    }
+    // What the routine would touch first decides what Windows would do.
+    k.allow(AccessKind::Write, body, 8)?;
+    Err(Stop::bug_check(REFERENCE_BY_POINTER, [0, body.0, 0, 0]))
+}
+
+/// The same for a routine that adds a reference: an object that is being deleted takes none.
+pub fn referenceable(k: &mut Kernel, body: GuestAddr) -> CallResult<ObjectType> {
+    let kind = claimed(k, body)?;
+    if object(k, body).is_deleting {
+        let type_body = object_type::type_object(k, kind);
+        return Err(Stop::bug_check(REFERENCE_BY_POINTER, [type_body.0, body.0, 1, 0]));
+    }
+    Ok(kind)
+}
+
+/// "The reference count of an object is illegal for the current state of the object".
+const REFERENCE_BY_POINTER: u32 = 0x18;
+
+/// Adds a reference to an object of the kernel.
+pub fn reference(k: &mut Kernel, body: GuestAddr) {
+    if let Some(object) = k.ob.objects.get_mut(&body) {
+        object.pointer_count += 1;
+    }
+}
+
+/// Takes a reference away. The last one deletes the object, which may call a driver.
+///
+/// Above `PASSIVE_LEVEL` the deletion waits for a system worker, as
+/// `wdm/nf-wdm-obdereferenceobject` allows.
+pub fn dereference(k: &mut Kernel, body: GuestAddr) -> CallResult<Flow> {
+    if !is_last(k, body)? {
+        return Ok(Flow::Return(0));
+    }
+    if k.irql() > Irql::PASSIVE_LEVEL {
+        k.ob.deferred.push_back(body);
+        return Ok(Flow::Return(0));
+    }
+    delete(k, body)
+}
+
+/// Takes a reference away; a deletion waits for a system worker.
+pub(crate) fn dereference_later(k: &mut Kernel, body: GuestAddr) -> CallResult<Flow> {
+    if is_last(k, body)? {
+        k.ob.deferred.push_back(body);
+    }
+    Ok(Flow::Return(0))
+}
+
+/// Takes a reference away and says whether it was the last.
+fn is_last(k: &mut Kernel, body: GuestAddr) -> CallResult<bool> {
+    let kind = claimed(k, body)?;
+    let object = object_mut(k, body);
+    if object.pointer_count <= u64::from(object.handle_count) {
+        // The references that handles hold are not the driver's to give back.
+        let type_body = object_type::type_object(k, kind);
+        return Err(Stop::bug_check(REFERENCE_BY_POINTER, [type_body.0, body.0, 2, 0]));
+    }
+    object.pointer_count -= 1;
+    object.is_deleting = object.pointer_count == 0;
+    Ok(object.is_deleting)
+}
+
+/// Deletes an object without references.
+pub(crate) fn delete(k: &mut Kernel, body: GuestAddr) -> CallResult<Flow> {
+    namespace::remove(k, body);
+    let kind = object(k, body).kind;
+    match object_type::procedures(k, kind).delete {
+        Some(delete) => delete(k, body)?.then(k, FreeBody { body }),
+        None => FreeBody { body }.run(k),
+    }
+}
+
+/// The delete procedure is through: the body goes.
+#[derive(Clone, Debug)]
+struct FreeBody {
+    body: GuestAddr,
+}
+
+frame!(FreeBody, |this, k, _| this.run(k));
+
+impl FreeBody {
+    fn run(self, k: &mut Kernel) -> CallResult<Flow> {
+        if k.ob.objects.remove(&self.body).is_some() {
+            mm::free_kernel(k, self.body);
+        }
+        Ok(Flow::Return(0))
+    }
+}
+
+/// How objects of a type tell their name, where it is not their place in the name space.
+pub(crate) fn query_name(k: &Kernel, kind: ObjectType) -> Option<object_type::QueryName> {
+    object_type::procedures(k, kind).query_name
+}
+
+/// Notes the event that tells of an object's creation.
+pub fn set_created(k: &mut Kernel, body: GuestAddr, created: Seq) {
+    if let Some(object) = k.ob.objects.get_mut(&body) {
+        object.created = created;
+    }
+}
+
+/// Lets an object keep its name without a handle.
+pub fn make_permanent(k: &mut Kernel, body: GuestAddr) {
+    if let Some(object) = k.ob.objects.get_mut(&body) {
+        object.is_permanent = true;
+    }
+}
+
+/// Takes back a reference that was added while the object was being deleted.
+pub(crate) fn drop_reference(k: &mut Kernel, body: GuestAddr) {
+    if let Some(object) = k.ob.objects.get_mut(&body) {
+        object.pointer_count = object.pointer_count.saturating_sub(1);
+    }
+}
+
+/// Takes permanence away; without a handle the name goes too.
+pub fn make_temporary(k: &mut Kernel, body: GuestAddr) {
+    // A driver may have given back more references than it had.
+    let Some(object) = k.ob.objects.get_mut(&body) else { return };
+    object.is_permanent = false;
+    if object.handle_count == 0 {
+        namespace::remove(k, body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create, dereference, object, reference};
+    use crate::{
+        Flow, Kernel, Stop,
+        ob::{ObjectType, PreviousMode, close_handle, create_handle},
+        testing::kernel,
+    };
+
+    fn value(flow: crate::CallResult<Flow>) -> u64 {
+        match flow.unwrap() {
+            Flow::Return(value) => value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn exists(k: &Kernel, body: guest_memory::GuestAddr) -> bool {
+        k.ob.objects.contains_key(&body)
+    }
+
+    #[test]
+    fn the_last_reference_deletes() {
+        let mut k = kernel();
+        let body = create(&mut k, ObjectType::Event, 0x18).unwrap();
+        reference(&mut k, body);
+        value(dereference(&mut k, body));
+        assert!(exists(&k, body));
+        value(dereference(&mut k, body));
+        assert!(!exists(&k, body));
+    }
+
+    #[test]
+    fn references_of_handles_are_not_the_drivers() {
+        let mut k = kernel();
+        let body = create(&mut k, ObjectType::Event, 0x18).unwrap();
+        let handle = create_handle(&mut k, body, 1, 0).unwrap();
+        value(dereference(&mut k, body));
+        assert_eq!((object(&k, body).pointer_count, object(&k, body).handle_count), (1, 1));
+        let stop = dereference(&mut k, body).unwrap_err();
+        assert!(matches!(stop, Stop::BugCheck(check) if check.code == 0x18), "{stop:?}");
+        assert_eq!(value(close_handle(&mut k, handle, PreviousMode::Kernel)), 0);
+        assert!(!exists(&k, body));
+    }
+
+    #[test]
+    fn closed_handles_are_invalid() {
+        let mut k = kernel();
+        let body = create(&mut k, ObjectType::Event, 0x18).unwrap();
+        let handle = create_handle(&mut k, body, 1, 0).unwrap();
+        assert_eq!(value(close_handle(&mut k, handle, PreviousMode::Kernel)), 0);
+        assert_eq!(value(close_handle(&mut k, handle, PreviousMode::Kernel)), 0xc000_0008);
+    }
+}

@@ -1,0 +1,16 @@
+//! A machine: memory, a processor, the kernel and one driver, driven by plain-data commands.
+//!
+//! A machine is a value. It can be captured between two commands and restored exactly. It reads no
+//! clock, no environment and no file.
+
+mod buffer;
+mod command;
+mod image;
+mod machine;
+mod service;
+
+pub use command::{
+    BufferSpec, CallMode, Command, Content, DeviceAccess, DeviceInfo, FieldSpec, FieldValue,
+    FileRef, Mark, Reply, Stopped,
+};
+pub use machine::{Coverage, Machine, MachineConfig, MachineSnapshot, StackFrame, TraceLine};

@@ -1,0 +1,352 @@
+//! The machine.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use choice_tape::Tape;
+use cpu::{Clock, Processor, Registers};
+use events::{Observer, Origin, Seq, ThreadId};
+use guest_memory::{GuestAddr, GuestMemory, Limits};
+use nt_abi::Irql;
+use ntoskrnl::ob::Handle;
+use ntoskrnl::{
+    BugCheck, Config, Core, ExportTable, Kernel, KernelSnapshot, Module, Rest, Stop, ex, io, ke,
+    map, mm, ob, ps, rtl,
+};
+use pe_image::Image;
+
+use crate::{Command, DeviceInfo, FileRef, Reply, Stopped, image};
+
+/// What a machine is made from.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// The driver's image.
+    pub image: Arc<Image>,
+    /// Its file name, such as `zero.sys`.
+    pub image_name: String,
+    /// Byte that undefined memory holds.
+    pub fill: u8,
+    /// Bound on the event clock of one run.
+    pub limit_events: u64,
+    /// Event ordinals whose stacks are recorded; empty: none.
+    pub record: Vec<Seq>,
+    /// Record a [`TraceLine`] per notable step (`bugcheck run --events`).
+    pub trace: bool,
+}
+
+/// Bounds of one machine's memory: 256 MiB of frames.
+const LIMITS: Limits = Limits { frames: 65_536, blocks: 200_000, spaces: 16 };
+
+/// Longest virtual time a call waits for something to happen: 30 s.
+pub(crate) const PATIENCE_100NS: u64 = 300_000_000;
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) kernel: Kernel,
+    pub(crate) image: Arc<Image>,
+    image_base: GuestAddr,
+    unmodelled: Vec<String>,
+    pub(crate) state: State,
+}
+
+/// What the outside world knows of a machine.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// The thread that loads and unloads drivers.
+    pub(crate) system_thread: ThreadId,
+    /// Threads of the calling process. While one is blocked in a call, the next command comes from
+    /// another.
+    pub(crate) callers: Vec<ThreadId>,
+    /// Why the machine is over.
+    pub(crate) ended: Option<Stopped>,
+    /// Handles of open files.
+    pub(crate) files: BTreeMap<FileRef, Handle>,
+    /// The image is in use by a driver.
+    pub(crate) is_loaded: bool,
+}
+
+/// A captured machine.
+#[derive(Debug)]
+pub struct MachineSnapshot {
+    kernel: KernelSnapshot,
+    state: State,
+}
+
+/// One frame of a recorded stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackFrame {
+    /// Offset in the driver's image, or `None` in the kernel.
+    pub rva: Option<u32>,
+    /// True if `rva` is a return address.
+    pub is_return: bool,
+    /// For a kernel frame, its routine.
+    pub export: Option<String>,
+}
+
+/// A line of the trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceLine {
+    /// The event clock.
+    pub clock_events: u64,
+    /// What happened.
+    pub text: String,
+}
+
+/// What was reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Offsets in the image of the blocks executed.
+    pub blocks: Vec<u32>,
+    /// Entry points the driver registered, with their offset, and whether each was called.
+    pub entries: Vec<(String, u32, bool)>,
+}
+
+impl Machine {
+    /// Maps the image and binds its imports. `Err`: why it cannot be loaded.
+    pub fn new(
+        config: MachineConfig,
+        tape: Tape,
+        observer: Box<dyn Observer>,
+    ) -> Result<Self, Stopped> {
+        let MachineConfig { image, image_name, fill, limit_events, record, trace } = config;
+        let config = Config { fill, limit_events, record, trace };
+        let mut k = bare_kernel(config, tape, observer);
+        let state = start(&mut k).map_err(stopped)?;
+        let unmodelled = image::unmodelled(&k, &image);
+        let image_base = image::load(&mut k, &image_name, Arc::clone(&image))?;
+        Ok(Self { kernel: k, image, image_base, unmodelled, state })
+    }
+
+    /// Carries out one command. After `Err` the machine is over.
+    pub fn execute(&mut self, command: &Command) -> Result<Reply, Stopped> {
+        if let Some(stopped) = &self.state.ended {
+            return Err(stopped.clone());
+        }
+        self.kernel.trace(|_| format!("command: {command:?}"));
+        // What the outside world does now is about no routine of the driver that returned before.
+        self.kernel.core_mut().returned = GuestAddr::NULL;
+        let reply = crate::service::execute(self, command).map_err(stopped);
+        self.state.ended = reply.as_ref().err().cloned();
+        reply
+    }
+
+    /// End of the run: judges what is left over (requests still outstanding, resources after
+    /// unload).
+    pub fn finish(&mut self) -> Result<(), Stopped> {
+        if let Some(stopped) = &self.state.ended {
+            return Err(stopped.clone());
+        }
+        crate::service::finish(self).map_err(stopped)
+    }
+
+    /// Copies the machine's state.
+    pub fn capture(&mut self) -> MachineSnapshot {
+        MachineSnapshot { kernel: self.kernel.capture(), state: self.state.clone() }
+    }
+
+    /// Goes back to a state and takes another tape from there.
+    pub fn restore(&mut self, snapshot: &MachineSnapshot, tape: Tape) {
+        self.kernel.restore(&snapshot.kernel, tape);
+        self.state.clone_from(&snapshot.state);
+    }
+
+    /// The observer, to read its findings.
+    pub fn observer(&mut self) -> &mut dyn Observer {
+        self.kernel.observer.as_mut()
+    }
+
+    /// The tape, to see what was asked.
+    pub fn tape(&self) -> &Tape {
+        &self.kernel.tape
+    }
+
+    /// Devices that exist now.
+    pub fn devices(&mut self) -> Vec<DeviceInfo> {
+        // Device objects are the kernel's own blocks; one that cannot be read is none.
+        crate::service::devices(&mut self.kernel).unwrap_or_default()
+    }
+
+    /// Lines the driver printed.
+    pub fn debug_output(&self) -> &[String] {
+        &self.kernel.debug_output
+    }
+
+    /// The trace so far.
+    pub fn trace(&self) -> Vec<TraceLine> {
+        let line = |entry: &ntoskrnl::TraceEntry| TraceLine {
+            clock_events: entry.clock_events,
+            text: entry.text.clone(),
+        };
+        self.kernel.trace.iter().map(line).collect()
+    }
+
+    /// Stacks recorded for the ordinals asked for, with their origin.
+    pub fn recorded(&self) -> Vec<(Origin, Vec<StackFrame>)> {
+        let frame = |&(at, is_return): &(GuestAddr, bool)| StackFrame {
+            rva: self.rva(at),
+            is_return,
+            export: match self.kernel.exports.target(at) {
+                Some(ntoskrnl::TrapTarget::Export(export)) => {
+                    Some(export.written_as.unwrap_or(export.name).to_owned())
+                }
+                _ => None,
+            },
+        };
+        let stack = |frames: &Vec<(GuestAddr, bool)>| frames.iter().map(frame).collect();
+        self.kernel.recorded.iter().map(|(origin, frames)| (*origin, stack(frames))).collect()
+    }
+
+    /// Offset in the driver's image of a guest address.
+    pub fn rva(&self, at: GuestAddr) -> Option<u32> {
+        let offset = at.0.checked_sub(self.image_base.0)?;
+        u32::try_from(offset).ok().filter(|&rva| rva < self.image.image_bytes())
+    }
+
+    /// What was reached so far, over all runs of this machine.
+    pub fn coverage(&self) -> Coverage {
+        let mut blocks: Vec<u32> = Vec::new();
+        for core in &self.kernel.cores {
+            blocks.extend(core.cpu.blocks_reached().into_iter().filter_map(|at| self.rva(at)));
+        }
+        blocks.sort_unstable();
+        blocks.dedup();
+        let entries = crate::service::entry_points(&self.kernel);
+        let entry = |(name, at): (String, GuestAddr)| {
+            let rva = self.rva(at)?;
+            let is_reached = blocks.binary_search(&rva).is_ok();
+            Some((name, rva, is_reached))
+        };
+        Coverage { entries: entries.into_iter().filter_map(entry).collect(), blocks }
+    }
+
+    /// Where the image is mapped.
+    pub fn image_base(&self) -> GuestAddr {
+        self.image_base
+    }
+
+    /// Imports nobody exports: named traps.
+    pub fn unmodelled_imports(&self) -> &[String] {
+        &self.unmodelled
+    }
+
+    /// A digest of the kernel routines that the driver called so far, in order.
+    pub fn call_digest(&self) -> u64 {
+        self.kernel.call_digest
+    }
+
+    /// The event clock.
+    pub fn clock_events(&self) -> u64 {
+        self.kernel.clock.events
+    }
+
+    /// Runs until a thread's service is finished or nothing can go on.
+    pub(crate) fn run(&mut self, thread: ThreadId) -> Result<Rest, Stop> {
+        let until = self.kernel.interrupt_time_100ns() + PATIENCE_100NS;
+        self.kernel.run(thread, until)
+    }
+}
+
+/// The images of this kernel.
+fn modules() -> Vec<Module> {
+    vec![
+        Module {
+            name: "ntoskrnl.exe",
+            exports: ntoskrnl::exports(),
+            data: ntoskrnl::data_exports(),
+        },
+        Module { name: "hal.dll", exports: hal::exports(), data: Vec::new() },
+    ]
+}
+
+/// A kernel whose components have not started.
+fn bare_kernel(config: Config, tape: Tape, observer: Box<dyn Observer>) -> Kernel {
+    let (base, size_bytes) = map::TRAPS;
+    let core = Core {
+        index: 0,
+        cpu: Processor::new(base.0..base.0 + size_bytes),
+        regs: Registers::new(),
+        irql: Irql::PASSIVE_LEVEL,
+        irql_changed: None,
+        control: GuestAddr::NULL,
+        thread: None,
+        returned: GuestAddr::NULL,
+        call: None,
+    };
+    Kernel {
+        config,
+        exports: ExportTable::new(&modules()),
+        observer,
+        tape,
+        memory: GuestMemory::new(LIMITS),
+        cores: vec![core],
+        current: 0,
+        clock: Clock::default(),
+        idle_100ns: 0,
+        last_seq: Seq(0),
+        call_digest: 0,
+        images: Vec::new(),
+        debug_output: Vec::new(),
+        trace: Vec::new(),
+        recorded: Vec::new(),
+        rtl: rtl::State::default(),
+        ke: ke::State::default(),
+        ex: ex::State::default(),
+        mm: mm::State::default(),
+        ob: ob::State::default(),
+        ps: ps::State::default(),
+        io: io::State::default(),
+    }
+}
+
+/// Starts the components in their order, and the processes and threads of the outside world.
+fn start(k: &mut Kernel) -> Result<State, Stop> {
+    mm::start(k)?;
+    ke::start(k)?;
+    ob::start(k)?;
+    ps::start(k)?;
+    let system = ps::create_process(k, "System")?;
+    let idle = ps::create_thread(k, system, true)?;
+    k.ke.idle_thread = Some(idle);
+    let system_thread = ps::create_thread(k, system, true)?;
+    let client = ps::create_process(k, "client.exe")?;
+    let caller = ps::create_thread(k, client, false)?;
+    io::start(k);
+    start_data(k)?;
+    let files = BTreeMap::new();
+    Ok(State { system_thread, callers: vec![caller], ended: None, files, is_loaded: false })
+}
+
+/// Maps and fills the variables that the images export.
+fn start_data(k: &mut Kernel) -> Result<(), Stop> {
+    let (base, size_bytes) = map::DATA_EXPORTS;
+    let perms = guest_memory::Perms::READ | guest_memory::Perms::WRITE;
+    let state = guest_memory::ByteState::DEFINED;
+    let mapped = k.memory.map(base, guest_memory::PAGE_BYTES, perms, state, 0);
+    mapped.map_err(|error| Stop::Limit { what: error.to_string() })?;
+    let mut next = base;
+    for module in modules() {
+        for data in module.data.iter().copied().flatten() {
+            (data.init)(k, next)?;
+            k.exports.add_data(module.name, data.name, next);
+            next = next.add(data.size_bytes.next_multiple_of(16));
+            assert!(
+                next.0 - base.0 <= guest_memory::PAGE_BYTES.min(size_bytes),
+                "data exports fit a page"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Turns the kernel's reason into the machine's.
+pub(crate) fn stopped(stop: Stop) -> Stopped {
+    match stop {
+        Stop::Unsupported { feature } => Stopped::Unsupported { feature },
+        Stop::BugCheck(BugCheck { code, parameters }) => Stopped::BugCheck { code, parameters },
+        Stop::Violation => Stopped::Violation,
+        Stop::Exception(exception) => Stopped::Unsupported {
+            feature: format!("exception {} outside of any service", exception.code),
+        },
+        Stop::Limit { what } => Stopped::Limit { what },
+    }
+}

@@ -1,0 +1,347 @@
+//! Carries out commands: the calling process and the service control manager.
+
+use events::ThreadId;
+use guest_memory::{Accessor, GuestAddr};
+use nt_abi::{
+    NtStatus,
+    constants::{
+        IRP_MJ_COUNT, IRP_MJ_NAMES,
+        io::{FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT, OBJ_CASE_INSENSITIVE, SYNCHRONIZE},
+    },
+    structures::io::DRIVER_OBJECT,
+};
+use ntoskrnl::{
+    CallResult, Flow, Kernel, Rest, Stop,
+    io::service::{self, CreateFile, DeviceControl, Transfer},
+    ke::ThreadState,
+    mm,
+    ob::{Handle, Name, ObjectAttributes, PreviousMode},
+    ps,
+};
+
+use crate::{
+    BufferSpec, CallMode, Command, DeviceAccess, DeviceInfo, FileRef, Machine, Reply,
+    buffer::Buffer, image,
+};
+
+/// The name of the driver's service.
+const SERVICE: &str = "driver";
+/// Length of an `IO_STATUS_BLOCK`: status, padding, information.
+const STATUS_BLOCK_BYTES: u64 = 0x10;
+/// Rounds of system work after a command; each may cause more.
+const MOST_SYSTEM_WORK: usize = 10_000;
+
+/// Carries out one command.
+pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
+    let reply = match command {
+        Command::Load => load(m),
+        Command::Unload => system_service(m, |k| service::unload_driver(k, SERVICE)),
+        Command::Shutdown => system_service(m, service::shutdown),
+        Command::Open { file, path, access, share, mode } => {
+            open(m, *file, path, (*access, *share), *mode)
+        }
+        Command::Close { file } => close(m, *file),
+        Command::Read { file, buffer, offset_bytes } => {
+            transfer(m, *file, buffer, *offset_bytes, service::read_file)
+        }
+        Command::Write { file, buffer, offset_bytes } => {
+            transfer(m, *file, buffer, *offset_bytes, service::write_file)
+        }
+        Command::DeviceControl { file, code, input, output } => {
+            device_control(m, *file, *code, (input, output))
+        }
+        Command::Cancel { file } => {
+            with_file(m, *file, |m, handle| caller_service(m, |k| service::cancel_file(k, handle)))
+        }
+        Command::Idle { time_100ns } => idle(m, *time_100ns),
+    }?;
+    system_work(m)?;
+    Ok(reply)
+}
+
+/// End of the run: what nobody completed.
+pub(crate) fn finish(m: &mut Machine) -> CallResult<()> {
+    system_work(m)?;
+    service::report_stuck_requests(&mut m.kernel)
+}
+
+fn done(status: NtStatus) -> Reply {
+    Reply::Done { status, information: 0, output: Vec::new() }
+}
+
+/// Runs a service on a thread; `None` if it never finished.
+fn run_service(
+    m: &mut Machine,
+    thread: ThreadId,
+    body: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
+) -> CallResult<Option<NtStatus>> {
+    m.kernel.begin(thread, body)?;
+    Ok(match m.run(thread)? {
+        Rest::Finished => m.kernel.ke.thread(thread).result.map(status_of),
+        Rest::Blocked => None,
+    })
+}
+
+/// A status is the low half of the value.
+fn status_of(value: u64) -> NtStatus {
+    NtStatus(<u32 as nt_abi::Scalar>::from_u64(value))
+}
+
+fn system_service(
+    m: &mut Machine,
+    body: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
+) -> CallResult<Reply> {
+    let thread = m.state.system_thread;
+    Ok(run_service(m, thread, body)?.map_or(Reply::Blocked, done))
+}
+
+fn caller_service(
+    m: &mut Machine,
+    body: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
+) -> CallResult<Reply> {
+    let thread = idle_caller(m)?;
+    Ok(run_service(m, thread, body)?.map_or(Reply::Blocked, done))
+}
+
+/// Most threads that one caller has.
+const MOST_CALLERS: usize = 64;
+
+/// A thread of the calling process that is not blocked in a call.
+fn idle_caller(m: &mut Machine) -> CallResult<ThreadId> {
+    let is_idle = |&&id: &&ThreadId| m.kernel.ke.thread(id).state == ThreadState::Idle;
+    if let Some(&idle) = m.state.callers.iter().find(is_idle) {
+        return Ok(idle);
+    }
+    if m.state.callers.len() >= MOST_CALLERS {
+        return Err(Stop::Limit { what: format!("{MOST_CALLERS} blocked threads of the caller") });
+    }
+    let process = caller_process(m);
+    let thread = ps::create_thread(&mut m.kernel, process, false)?;
+    m.state.callers.push(thread);
+    Ok(thread)
+}
+
+/// The calling process.
+fn caller_process(m: &Machine) -> GuestAddr {
+    let first = m.state.callers.first().expect("the caller has a thread from the start");
+    m.kernel.ke.thread(*first).process
+}
+
+/// System threads do what waits for them: work items, deferred unloads and deletions.
+fn system_work(m: &mut Machine) -> CallResult<()> {
+    for _ in 0..MOST_SYSTEM_WORK {
+        let is_free = m.kernel.ke.thread(m.state.system_thread).state == ThreadState::Idle;
+        if !is_free || !service::has_system_work(&m.kernel) {
+            break;
+        }
+        let thread = m.state.system_thread;
+        run_service(m, thread, service::system_work)?;
+    }
+    leave_image(m);
+    Ok(())
+}
+
+/// Unmaps the image once its driver is gone.
+fn leave_image(m: &mut Machine) {
+    if m.state.is_loaded && service::driver_object(&m.kernel, SERVICE).is_none() {
+        m.state.is_loaded = false;
+        let base = m.image_base();
+        image::unload(&mut m.kernel, base);
+    }
+}
+
+fn load(m: &mut Machine) -> CallResult<Reply> {
+    let base = m.image_base();
+    let Some(entry) = m.image.entry_point_rva() else {
+        return Ok(done(NtStatus::STATUS_INVALID_IMAGE_FORMAT));
+    };
+    let size_bytes = u64::from(m.image.image_bytes());
+    m.state.is_loaded = true;
+    let entry = base.add(u64::from(entry));
+    let reply = system_service(m, |k| service::load_driver(k, SERVICE, (base, size_bytes), entry))?;
+    image::discard(&mut m.kernel, base);
+    Ok(reply)
+}
+
+fn with_file(
+    m: &mut Machine,
+    file: FileRef,
+    then: impl FnOnce(&mut Machine, Handle) -> CallResult<Reply>,
+) -> CallResult<Reply> {
+    match m.state.files.get(&file) {
+        Some(&handle) => then(m, handle),
+        None => Ok(done(NtStatus::STATUS_INVALID_HANDLE)),
+    }
+}
+
+fn open(
+    m: &mut Machine,
+    file: FileRef,
+    path: &str,
+    (access, share): (u32, u32),
+    mode: CallMode,
+) -> CallResult<Reply> {
+    let caller = caller_process(m);
+    m.kernel.enter_process(caller);
+    let block = mm::map_user(&mut m.kernel, STATUS_BLOCK_BYTES + 8)?;
+    let (iosb, handle_at) = (block, block.add(STATUS_BLOCK_BYTES));
+    let options = match mode {
+        CallMode::Synchronous => FILE_SYNCHRONOUS_IO_NONALERT,
+        CallMode::Overlapped => 0,
+    };
+    let wish = CreateFile {
+        attributes: ObjectAttributes::path(Name::new(path), OBJ_CASE_INSENSITIVE),
+        access: access | SYNCHRONIZE,
+        share,
+        disposition: FILE_OPEN,
+        options,
+        file_attributes: 0,
+        mode: PreviousMode::User,
+        handle_at,
+        iosb,
+    };
+    let reply = caller_service(m, |k| service::create_file(k, wish))?;
+    if let Reply::Done { status, .. } = reply
+        && status.is_success()
+    {
+        let handle = Handle(peek(&m.kernel, handle_at));
+        m.state.files.insert(file, handle);
+    }
+    Ok(reply)
+}
+
+fn close(m: &mut Machine, file: FileRef) -> CallResult<Reply> {
+    let reply = with_file(m, file, |m, handle| caller_service(m, |k| service::close(k, handle)));
+    m.state.files.remove(&file);
+    reply
+}
+
+fn transfer(
+    m: &mut Machine,
+    file: FileRef,
+    spec: &BufferSpec,
+    offset_bytes: i64,
+    call: fn(&mut Kernel, Transfer) -> CallResult<Flow>,
+) -> CallResult<Reply> {
+    with_file(m, file, |m, handle| {
+        let (buffer, iosb) = request_buffers(m, spec)?;
+        let (at, length_bytes) = (buffer.at, buffer.length_bytes);
+        let wish = Transfer { handle, iosb: iosb.at, buffer: at, length_bytes, offset_bytes };
+        request(m, iosb, &[buffer], buffer, |k| call(k, wish))
+    })
+}
+
+fn device_control(
+    m: &mut Machine,
+    file: FileRef,
+    code: u32,
+    (input, output): (&BufferSpec, &BufferSpec),
+) -> CallResult<Reply> {
+    with_file(m, file, |m, handle| {
+        let (input, iosb) = request_buffers(m, input)?;
+        let output = Buffer::build(&mut m.kernel, &m.state, output)?;
+        let wish = DeviceControl {
+            handle,
+            iosb: iosb.at,
+            code,
+            input: (input.at, input.length_bytes),
+            output: (output.at, output.length_bytes),
+        };
+        request(m, iosb, &[input, output], output, |k| service::device_control(k, wish))
+    })
+}
+
+/// Builds a request's first buffer and its status block in the caller's memory.
+fn request_buffers(m: &mut Machine, spec: &BufferSpec) -> CallResult<(Buffer, Buffer)> {
+    let caller = caller_process(m);
+    m.kernel.enter_process(caller);
+    m.kernel.mm.clear_marks();
+    let buffer = Buffer::build(&mut m.kernel, &m.state, spec)?;
+    let content = crate::Content::Bytes(Vec::new());
+    let length_bytes = u32::try_from(STATUS_BLOCK_BYTES).expect("it is short");
+    let iosb = Buffer::build(&mut m.kernel, &m.state, &BufferSpec::User { length_bytes, content })?;
+    Ok((buffer, iosb))
+}
+
+/// Makes a call with buffers, and reads what came of it.
+fn request(
+    m: &mut Machine,
+    iosb: Buffer,
+    buffers: &[Buffer],
+    output: Buffer,
+    call: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
+) -> CallResult<Reply> {
+    let status = match caller_service(m, call)? {
+        Reply::Done { status, .. } => status,
+        other => return Ok(other),
+    };
+    let caller = caller_process(m);
+    m.kernel.enter_process(caller);
+    if status == NtStatus::STATUS_PENDING {
+        // The buffers stay: the driver may still write to them.
+        return Ok(Reply::Pending);
+    }
+    let information = peek(&m.kernel, iosb.at.add(8));
+    let bytes = output.read(&m.kernel);
+    for buffer in buffers.iter().chain([&iosb]) {
+        buffer.release(&mut m.kernel);
+    }
+    Ok(Reply::Done { status, information, output: bytes })
+}
+
+fn peek(k: &Kernel, at: GuestAddr) -> u64 {
+    let mut bytes = [0; 8];
+    let read = k.memory.read(Accessor::Machine, at, &mut bytes);
+    read.expect("the caller's own status block is mapped");
+    u64::from_le_bytes(bytes)
+}
+
+/// Virtual time passes while everybody waits.
+fn idle(m: &mut Machine, time_100ns: u64) -> CallResult<Reply> {
+    let thread = idle_caller(m)?;
+    let until = m.kernel.interrupt_time_100ns().saturating_add(time_100ns);
+    let wait = ntoskrnl::Wait {
+        objects: Vec::new(),
+        is_all: false,
+        due_100ns: Some(until),
+        is_alertable: false,
+    };
+    m.kernel.begin(thread, |_| Ok(Flow::Wait(wait, Vec::new())))?;
+    m.kernel.run(thread, until)?;
+    Ok(done(NtStatus::STATUS_SUCCESS))
+}
+
+/// Devices that exist now.
+pub(crate) fn devices(k: &mut Kernel) -> CallResult<Vec<DeviceInfo>> {
+    let info = |facts: ntoskrnl::io::DeviceFacts| DeviceInfo {
+        name: facts.name,
+        links: facts.links,
+        device_type: facts.device_type,
+        flags: facts.flags,
+        is_exclusive: facts.flags & nt_abi::constants::io::DO_EXCLUSIVE != 0,
+        access: match facts.descriptor {
+            ntoskrnl::io::Descriptor::Default => DeviceAccess::Default,
+            ntoskrnl::io::Descriptor::Sddl(text) => DeviceAccess::Sddl(text),
+        },
+    };
+    Ok(service::devices(k)?.into_iter().map(info).collect())
+}
+
+/// Routines that the driver registered, by name.
+pub(crate) fn entry_points(k: &Kernel) -> Vec<(String, GuestAddr)> {
+    let Some(driver) = service::driver_object(k, SERVICE) else { return Vec::new() };
+    let word = |offset_bytes: u64| peek(k, driver.add(offset_bytes));
+    let mut entries = vec![
+        ("DriverUnload".to_owned(), word(DRIVER_OBJECT::DriverUnload.offset_bytes)),
+        ("DriverStartIo".to_owned(), word(DRIVER_OBJECT::DriverStartIo.offset_bytes)),
+    ];
+    for (major, name) in (0u64..IRP_MJ_COUNT as u64).zip(IRP_MJ_NAMES) {
+        entries
+            .push((name.to_owned(), word(DRIVER_OBJECT::MajorFunction.offset_bytes + 8 * major)));
+    }
+    entries
+        .into_iter()
+        .map(|(name, at)| (name, GuestAddr(at)))
+        .filter(|(_, at)| !at.is_null())
+        .collect()
+}

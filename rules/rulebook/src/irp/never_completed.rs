@@ -1,0 +1,47 @@
+//! Every request must be completed in the end.
+
+use events::{EventKind, IrpStuck};
+use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
+
+use crate::describe;
+
+declare_rule! {
+    /// Raised when a request survives cancel, cleanup of its file object and a fair run to rest.
+    pub static NEVER_COMPLETED = {
+        id: "irp::never_completed",
+        severity: Severity::Violation,
+        title: "request never completed",
+        explain: include_str!("never_completed.md"),
+        fix: "complete the IRP on every path; if it waits, give it a cancel routine or complete it \
+            in IRP_MJ_CLEANUP",
+        windows: "the caller's thread or process cannot end, and the driver cannot be unloaded \
+            until the next boot; bug check 0xC9 (0x226) under Driver Verifier if nothing was \
+            marked pending",
+        contract: &[
+            "kernel/completing-irps",
+            "kernel/canceling-irps",
+            "kernel/irp-mj-cleanup",
+        ],
+        since: "0.1.0",
+    }
+}
+
+/// Judges requests that nothing completes any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NeverCompleted;
+
+impl Monitor for NeverCompleted {
+    fn hears(&self) -> &'static [EventKind] {
+        &[EventKind::IrpStuck]
+    }
+
+    fn irp_stuck(&mut self, stuck: &IrpStuck, at: Moment<'_>, out: &mut Findings) {
+        let what = describe::request(stuck.major, stuck.control_code);
+        let message = format!("{what} is still not complete after cancel, cleanup and rest");
+        let finding = out.report(&NEVER_COMPLETED, message);
+        let record = at.ledgers.irp(stuck.irp);
+        if let Some((seq, ip)) = record.and_then(|record| record.returned) {
+            finding.at(seq, ip);
+        }
+    }
+}

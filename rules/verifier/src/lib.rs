@@ -1,0 +1,21 @@
+//! What a rule is, what it hears, and what becomes of what it says.
+//!
+//! A [`Monitor`] is a predicate over one event and the shared [`Ledgers`]. The [`Verifier`] listens
+//! to a run for all of them. What they say is a [`RawFinding`], which names moments by
+//! [`events::Seq`]; a second, recorded run turns those into places and so makes a [`Finding`].
+
+mod fault;
+mod finding;
+mod findings;
+mod ledgers;
+mod monitor;
+mod rule;
+mod verifier;
+
+pub use fault::FaultClass;
+pub use finding::{Context, Finding, Frame, Site, Step};
+pub use findings::{Confirmation, Findings, RawFinding, RawStep};
+pub use ledgers::{Fetch, IrpRecord, Ledgers};
+pub use monitor::{BoxedClone, Moment, Monitor};
+pub use rule::{Rule, Severity};
+pub use verifier::{Options, Verifier};

@@ -1,0 +1,169 @@
+//! The program as people and tools meet it: arguments in, text and exit codes out.
+
+mod schema;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn bugcheck(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bugcheck"))
+        .args(arguments)
+        .current_dir(ROOT)
+        .output()
+        .expect("the program was built for this test")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("output is UTF-8")
+        + std::str::from_utf8(&output.stderr).expect("output is UTF-8")
+}
+
+/// Runs the program and compares its exit code; every word must be in its output.
+fn check(arguments: &[&str], exit: i32, words: &[&str]) {
+    let output = bugcheck(arguments);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}\n{text}");
+    for word in words {
+        assert!(text.contains(word), "{arguments:?}: no `{word}` in\n{text}");
+    }
+}
+
+#[test]
+fn exit_codes_tell_who_is_to_blame() {
+    check(&["check", "samples/zero.sys"], 0, &["clean: samples/zero.sys: "]);
+    check(&["check", "samples/demo/double_free.sys"], 1, &["violation[pool::double_free]"]);
+    check(&["check", "samples"], 1, &["clean: samples/sample.sys"]);
+    check(&["check", "samples/zero.sys", "--timeout", "0"], 4, &["stopped: samples/zero.sys"]);
+    let exposure = "samples/demo/port_access.sys";
+    check(&["check", exposure], 1, &["exposure[exposure::port_io]"]);
+    check(&["check", exposure, "--fail-on", "violation"], 0, &["exposure[exposure::port_io]"]);
+}
+
+#[test]
+fn bad_input_gets_one_sentence_and_2() {
+    let folder = tempfile("input");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).expect("the folder can be written");
+        path.to_string_lossy().into_owned()
+    };
+    let sample = std::fs::read(Path::new(ROOT).join("samples/zero.sys")).expect("it is there");
+    let half = sample.get(..sample.len() / 2).expect("it has two halves");
+    let files = [
+        (write("empty.sys", b""), "the file is empty"),
+        (write("text.sys", b"hello, driver"), "not a PE file"),
+        (write("short.sys", b"MZ"), "error: "),
+        (write("half.sys", half), "error: "),
+        (folder.join("none.sys").to_string_lossy().into_owned(), "cannot be read"),
+    ];
+    for (file, words) in &files {
+        for verb in ["check", "inspect", "run"] {
+            let output = bugcheck(&[verb, file]);
+            let text = text(&output);
+            assert_eq!(output.status.code(), Some(2), "{verb} {file}: {text}");
+            let count = text.lines().count();
+            assert!(text.contains(words) && count == 1, "{verb} {file}: {text}");
+        }
+    }
+    let empty = tempfile("empty");
+    check(&["check", &empty.to_string_lossy()], 2, &["no driver (*.sys) in the folder"]);
+}
+
+#[test]
+fn nonsense_is_explained() {
+    check(&[], 2, &["Usage: bugcheck"]);
+    check(&["check"], 2, &["required"]);
+    check(&["chek", "x.sys"], 2, &["similar subcommand", "check"]);
+    check(&["explain", "pool::doublefree"], 2, &["no rule is called `pool::doublefree`"]);
+    check(&["check", "samples/zero.sys", "--without", "x"], 2, &["no rule is called `x`"]);
+    check(&["replay", "what", "samples/zero.sys"], 2, &["not a replay token"]);
+    check(&["replay", "9.1.1.1", "samples/zero.sys"], 2, &["version `9`"]);
+    check(&["replay", "1.00000000.0.0", "samples/zero.sys"], 2, &["another image"]);
+}
+
+#[test]
+fn help_names_every_verb() {
+    let verbs = ["check", "run", "replay", "explain", "rules", "inspect"];
+    check(&["--help"], 0, &verbs);
+    for verb in verbs {
+        check(&[verb, "--help"], 0, &["Usage: bugcheck", verb]);
+    }
+    check(&["--version"], 0, &["bugcheck 0."]);
+}
+
+#[test]
+fn every_rule_is_explained() {
+    let list = text(&bugcheck(&["rules"]));
+    assert!(list.lines().count() >= 35, "{list}");
+    for line in list.lines() {
+        let id = line.split_whitespace().next().expect("a line starts with the id");
+        check(&["explain", id], 0, &[id, "## Why Windows cares", "## Contract"]);
+    }
+}
+
+#[test]
+fn reports_repeat_byte_for_byte_and_fit_the_schema() {
+    let arguments = ["check", "samples", "samples/demo", "Cargo.toml", "--format", "json"];
+    let first = bugcheck(&arguments);
+    assert_eq!(first.status.code(), Some(2), "Cargo.toml is no driver");
+    assert_eq!(first.stdout, bugcheck(&arguments).stdout);
+    let report: Value = serde_json::from_slice(&first.stdout).expect("it is JSON");
+    let schema = std::fs::read(Path::new(ROOT).join("docs/json-schema.json")).expect("it is there");
+    let schema: Value = serde_json::from_slice(&schema).expect("it is JSON");
+    schema::validate(&schema, &report).expect("the report fits its schema");
+}
+
+#[test]
+fn every_token_replays_its_finding() {
+    let arguments = ["check", "samples", "samples/demo", "--format", "json"];
+    let report = bugcheck(&arguments);
+    let report: Value = serde_json::from_slice(&report.stdout).expect("it is JSON");
+    let mut count = 0;
+    for file in report["files"].as_array().expect("a list") {
+        for finding in file["findings"].as_array().expect("a list") {
+            let token = finding["replay"].as_str().expect("a text");
+            let path = file["file"].as_str().expect("a text");
+            let again = bugcheck(&["replay", token, path, "--format", "json"]);
+            let again: Value = serde_json::from_slice(&again.stdout).expect("it is JSON");
+            let found = again["files"][0]["findings"].as_array().expect("a list");
+            let is_same = |other: &Value| {
+                ["rule", "message", "site", "history"].iter().all(|key| other[key] == finding[key])
+            };
+            assert!(found.iter().any(is_same), "{path} {token}: {found:#?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "the samples have findings");
+}
+
+#[test]
+fn a_rule_that_is_off_says_nothing() {
+    let file = "samples/demo/double_free.sys";
+    check(&["check", file, "--without", "pool::double_free"], 0, &["clean: "]);
+}
+
+#[test]
+fn the_flawed_sample_is_shown_with_its_source() {
+    let words = [
+        "violation[user_buffer::unguarded_access]",
+        "violation[user_buffer::unprobed_pointer]",
+        "lib.rs:",
+        "unsafe { (*data).priority }",
+        "bugcheck replay 1.",
+    ];
+    check(&["check", "samples/priority_booster.sys"], 1, &words);
+    check(&["check", "samples/priority_booster_guarded.sys"], 0, &["clean: "]);
+}
+
+/// A fresh folder of this test.
+fn tempfile(name: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
+    folder
+}

@@ -1,0 +1,23 @@
+// The driver reads one fixed port.
+#include "ui_driver.h"
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
+    PUSHORT Buffer = Irp->AssociatedIrp.SystemBuffer;
+
+    UNREFERENCED_PARAMETER(Device);
+    if (At->Parameters.DeviceIoControl.IoControlCode != UI_IOCTL(METHOD_BUFFERED)
+        || At->Parameters.DeviceIoControl.InputBufferLength < sizeof(USHORT)
+        || At->Parameters.DeviceIoControl.OutputBufferLength < sizeof(USHORT)) {
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    *Buffer = __inbyte(0x70);
+    return UiComplete(Irp, STATUS_SUCCESS, sizeof(*Buffer));
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    return UiStart(Driver, DeviceControl);
+}

@@ -1,0 +1,38 @@
+// The structure is copied once; the same field of the copy is then read twice.
+#include "ui_driver.h"
+
+typedef struct _REQUEST {
+    ULONG Length;
+    UCHAR Data[60];
+} REQUEST;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
+    volatile REQUEST *In = At->Parameters.DeviceIoControl.Type3InputBuffer;
+    REQUEST Copy;
+    UCHAR Data[60];
+
+    UNREFERENCED_PARAMETER(Device);
+    if (At->Parameters.DeviceIoControl.IoControlCode != UI_IOCTL(METHOD_NEITHER)
+        || At->Parameters.DeviceIoControl.InputBufferLength < sizeof(REQUEST)) {
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    __try {
+        ProbeForRead((PVOID)In, sizeof(REQUEST), sizeof(UCHAR));
+        RtlCopyMemory(&Copy, (PVOID)In, sizeof(Copy));
+        if (*(volatile ULONG *)&Copy.Length > sizeof(Data)) {
+            return UiComplete(Irp, STATUS_INVALID_PARAMETER, 0);
+        }
+        RtlCopyMemory(Data, Copy.Data, *(volatile ULONG *)&Copy.Length);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return UiComplete(Irp, STATUS_ACCESS_VIOLATION, 0);
+    }
+    return UiComplete(Irp, Copy.Length ? STATUS_SUCCESS : STATUS_NOT_FOUND, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    return UiStart(Driver, DeviceControl);
+}

@@ -1,0 +1,106 @@
+//! A kernel in the interpreter, with every check on.
+
+use anyhow::{Context, Result, bail};
+use cpu::{Clock, Exit, Processor, Registers};
+use guest_memory::{
+    Accessor, Arena, BlockSpec, ByteState, GuestAddr, GuestMemory, Limits, Perms, Provenance,
+};
+use pe_image::Image;
+
+use super::{MEMORY_BYTES, place};
+
+const IMAGE: u64 = 0xffff_f800_0100_0000;
+const POOL: u64 = 0xffff_fa00_0000_0000;
+const STACK: u64 = 0xffff_f900_0000_0000;
+const STACK_BYTES: u64 = 0x6000;
+/// The service is here, the return from the kernel 16 bytes on.
+const TRAP: u64 = 0xffff_ff00_0000_0000;
+const RETURN: u64 = TRAP + 16;
+
+pub(super) struct Kernel {
+    processor: Processor,
+    memory: GuestMemory,
+    entry: u64,
+    argument: u64,
+}
+
+impl Kernel {
+    pub(super) fn load(image: &Image) -> Result<Self> {
+        let mut memory = GuestMemory::new(Limits { frames: 4096, blocks: 64, spaces: 1 });
+        let (mapped, bytes) = place(image, IMAGE)?;
+        for (page, part) in bytes.chunks(4096).enumerate() {
+            let rva = u32::try_from(page * 4096)?;
+            let at = GuestAddr(IMAGE).add(u64::from(rva));
+            let allowed = mapped.page_perms(rva);
+            let mut perms = Perms::READ;
+            perms.set(Perms::WRITE, allowed.write);
+            perms.set(Perms::EXECUTE, allowed.execute);
+            memory.map(at, 4096, perms, ByteState::DEFINED, 0)?;
+            let written = memory.write(Accessor::Machine, at, part);
+            written.ok().context("an image page was just mapped")?;
+        }
+        let data = Perms::READ | Perms::WRITE;
+        memory.map(GuestAddr(STACK), STACK_BYTES, data, ByteState::UNDEFINED, 0)?;
+        let argument = allocate(&mut memory)?;
+        let entry = image.entry_point_rva().context("no entry point")?;
+        let mut processor = Processor::new(TRAP..TRAP + 32);
+        processor.set_stack_range(STACK..STACK + STACK_BYTES);
+        Ok(Self { processor, memory, entry: IMAGE + u64::from(entry), argument })
+    }
+
+    /// Runs the kernel once and returns its result.
+    pub(super) fn run(&mut self) -> Result<u64> {
+        let mut registers = Registers::new();
+        registers.rip = self.entry;
+        registers.gpr[1] = self.argument;
+        // The caller's frame: its return address and the home of four arguments.
+        let top = STACK + STACK_BYTES - 0x48;
+        registers.gpr[4] = top;
+        let returns = RETURN.to_le_bytes();
+        let written = self.memory.write(Accessor::Machine, GuestAddr(top), &returns);
+        written.ok().context("the stack was mapped")?;
+        let mut clock = Clock { events: 0, limit_events: u64::MAX };
+        loop {
+            match self.processor.run(&mut registers, &mut self.memory, &mut clock) {
+                Exit::Trap(GuestAddr(TRAP)) => self.serve(&mut registers)?,
+                Exit::Trap(GuestAddr(RETURN)) => return Ok(registers.gpr[0]),
+                exit => bail!("{exit:?} at {:x}", registers.rip),
+            }
+        }
+    }
+
+    /// The service: adds its arguments and returns.
+    fn serve(&mut self, registers: &mut Registers) -> Result<()> {
+        registers.gpr[0] = registers.gpr[1].wrapping_add(registers.gpr[2]);
+        let top = registers.gpr[4];
+        let Ok(rip) = self.memory.load::<u64>(false, top) else { bail!("no return address") };
+        registers.rip = rip;
+        registers.gpr[4] = top + 8;
+        Ok(())
+    }
+}
+
+/// The kernel's memory and its argument, as pool blocks with red zones.
+fn allocate(memory: &mut GuestMemory) -> Result<u64> {
+    let arena = memory.create_arena(Arena {
+        base: GuestAddr(POOL),
+        size_bytes: 16 << 20,
+        perms: Perms::READ | Perms::WRITE,
+        quarantine_bytes: 1 << 20,
+    });
+    let spec = BlockSpec {
+        size_bytes: MEMORY_BYTES,
+        align_bytes: 4096,
+        red_zone_bytes: 16,
+        defined_as: Some(0),
+        fill: 0,
+        provenance: Provenance::default(),
+    };
+    let data = memory.allocate(arena, spec)?;
+    let argument = memory.allocate(arena, BlockSpec { size_bytes: 16, ..spec })?;
+    let mut bytes = data.0.to_le_bytes().to_vec();
+    bytes.extend(TRAP.to_le_bytes());
+    let written = memory.write(Accessor::Machine, argument, &bytes);
+    written.ok().context("the block was just allocated")?;
+    Ok(argument.0)
+}
