@@ -3,7 +3,7 @@
 use report::{
     Coverage, EntryPoint, FileReport, Finding, InternalError, Outcome, Report, Unsupported,
 };
-use strategies::{Campaign, ReplayToken, Results, Settings, Target};
+use strategies::{Campaign, Plan, ReplayToken, Results, Settings, Target};
 use verifier::{Rule, Severity};
 
 use crate::VERSION;
@@ -31,9 +31,12 @@ pub struct Limits {
 }
 
 /// Runs per driver, unless told otherwise.
-pub const DEFAULT_RUNS: u32 = 2000;
+pub const DEFAULT_RUNS: u32 = 10_000;
 /// Events per run, unless told otherwise.
 pub const DEFAULT_LIMIT_EVENTS: u64 = 2_000_000;
+
+/// Processors, unless told otherwise.
+pub const DEFAULT_PROCESSORS: u8 = 2;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -46,8 +49,10 @@ impl Default for Limits {
 pub struct CheckRequest {
     /// The drivers, in this order.
     pub drivers: Vec<Driver>,
-    /// Decides what undefined memory holds.
+    /// Decides what undefined memory holds and, unless 0, who runs when.
     pub seed: u64,
+    /// Processors of the machine, 1 to [`MAX_PROCESSORS`].
+    pub processors: u8,
     /// Bounds.
     pub limits: Limits,
     /// Go on after a violation.
@@ -63,6 +68,7 @@ impl Default for CheckRequest {
         Self {
             drivers: Vec::new(),
             seed: 0,
+            processors: DEFAULT_PROCESSORS,
             limits: Limits::default(),
             keep_going: false,
             without: Vec::new(),
@@ -88,7 +94,7 @@ pub fn check(
     request: &CheckRequest,
     keep_on: &mut dyn FnMut(&Progress<'_>) -> bool,
 ) -> Result<Report, String> {
-    let settings = settings(request)?;
+    let settings = settings(request, Plan::Automatic)?;
     let files = request
         .drivers
         .iter()
@@ -111,11 +117,10 @@ pub fn check(
 
 /// Makes the run again that a token names. The seed is that of the token.
 pub fn replay(request: &CheckRequest, token: &str) -> Result<Report, String> {
-    let token: ReplayToken = token.parse().map_err(|error| format!("{error}"))?;
+    let (token, settings) = replay_settings(request, token, Plan::Automatic)?;
     let [driver] = request.drivers.as_slice() else {
         return Err("a token is replayed with one driver".to_owned());
     };
-    let settings = Settings { seed: token.seed, ..settings(request)? };
     let target = match target(driver) {
         Ok(target) => target,
         Err(error) => {
@@ -129,6 +134,18 @@ pub fn replay(request: &CheckRequest, token: &str) -> Result<Report, String> {
     Ok(Report::new(VERSION, token.seed, vec![file]))
 }
 
+/// Reads a token, and takes over what it says about the machine.
+pub(crate) fn replay_settings(
+    request: &CheckRequest,
+    token: &str,
+    plan: Plan,
+) -> Result<(ReplayToken, Settings), String> {
+    let token: ReplayToken = token.parse().map_err(|error| format!("{error}"))?;
+    let (seed, processors) = (token.seed, token.processors);
+    let settings = Settings { seed, processors, ..settings(request, plan)? };
+    Ok((token, settings))
+}
+
 /// Reads a driver; the error is one sentence.
 pub(crate) fn target(driver: &Driver) -> Result<Target, String> {
     let bytes = driver.bytes.as_ref().map_err(Clone::clone)?;
@@ -138,21 +155,23 @@ pub(crate) fn target(driver: &Driver) -> Result<Target, String> {
     Target::new(&driver.name, bytes, driver.pdb.as_deref()).map_err(|error| error.to_string())
 }
 
-fn settings(request: &CheckRequest) -> Result<Settings, String> {
+pub(crate) fn settings(request: &CheckRequest, plan: Plan) -> Result<Settings, String> {
     let find = |id: &String| -> Result<&'static Rule, String> {
         rulebook::find(id)
             .ok_or_else(|| format!("no rule is called `{id}`; `bugcheck rules` lists them"))
     };
     Ok(Settings {
         seed: request.seed,
+        processors: request.processors,
         runs: request.limits.runs.max(1),
         limit_events: request.limits.events,
         keep_going: request.keep_going,
+        plan,
         without: request.without.iter().map(find).collect::<Result<_, _>>()?,
     })
 }
 
-fn file_report(
+pub(crate) fn file_report(
     driver: &Driver,
     target: &Target,
     results: &Results,
@@ -179,8 +198,10 @@ fn file_report(
         outcome: outcome(results, fail_on),
         runs: results.runs,
         load_failure: results.load_failure.clone(),
+        not_exercised: results.not_exercised.clone(),
         error: None,
         findings: results.findings.iter().map(Finding::from).collect(),
+        expectations: Vec::new(),
         unsupported: results.unsupported.iter().map(unsupported).collect(),
         limits: results.limits.clone(),
         bug_checks: results.bug_checks.clone(),
@@ -201,7 +222,8 @@ fn outcome(results: &Results, fail_on: Severity) -> Outcome {
         Outcome::InternalError
     } else if results.findings.iter().any(counts) {
         Outcome::Findings
-    } else if !results.unsupported.is_empty() {
+    } else if !results.unsupported.is_empty() || results.not_exercised.is_some() {
+        // A driver that does not even load was not exercised, whatever it misses here.
         Outcome::Unsupported
     } else if !results.limits.is_empty() {
         Outcome::LimitReached

@@ -9,12 +9,19 @@ pub struct RuleSummary {
     pub severity: &'static str,
     /// The mistake in a few words.
     pub title: &'static str,
+    /// Paths of the documentation pages that make the promise.
+    pub contract: &'static [&'static str],
 }
 
 /// Lists every rule.
 pub fn rules() -> Vec<RuleSummary> {
     rulebook::rules()
-        .map(|rule| RuleSummary { id: rule.id, severity: rule.severity.name(), title: rule.title })
+        .map(|rule| RuleSummary {
+            id: rule.id,
+            severity: rule.severity.name(),
+            title: rule.title,
+            contract: rule.contract,
+        })
         .collect()
 }
 

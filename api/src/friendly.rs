@@ -24,9 +24,6 @@ pub struct FriendlyRun {
     pub stopped: Option<(String, Outcome)>,
 }
 
-/// The fill byte of seed 0.
-const FILL: u8 = 0xa5;
-
 /// Runs a driver once. Nothing is judged. `Err`: one sentence about the file.
 pub fn run_friendly(
     driver: &Driver,
@@ -37,9 +34,10 @@ pub fn run_friendly(
     let config = MachineConfig {
         image: Arc::clone(&target.image),
         image_name: target.name.clone(),
-        fill: FILL,
+        fill: crate::FILL,
         limit_events,
         record: Vec::new(),
+        processors: crate::DEFAULT_PROCESSORS,
         trace: with_trace,
     };
     let mut shown = FriendlyRun::default();
@@ -74,6 +72,7 @@ fn carry_out(machine: &mut Machine, shown: &mut FriendlyRun) -> Result<(), Stopp
             Reply::Done { status, .. } => format!("{about}: {status}"),
             Reply::Pending => format!("{about}: pending"),
             Reply::Blocked => format!("{about}: does not return"),
+            Reply::Together(_) => format!("{about}: several replies"),
         });
         Ok(matches!(reply, Reply::Done { status, .. } if status.is_success()))
     };

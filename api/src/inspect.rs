@@ -113,6 +113,7 @@ fn unmodelled(name: &str, image: &Arc<pe_image::Image>) -> Result<Vec<String>, S
         fill: 0,
         limit_events: 0,
         record: Vec::new(),
+        processors: 1,
         trace: false,
     };
     let machine = AssertUnwindSafe(|| Machine::new(config, Tape::default(), Box::new(Silent)));

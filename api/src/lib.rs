@@ -3,19 +3,33 @@
 //! Nothing here reads a file or a clock: bytes come in, and whoever waits may end a check through
 //! its callback.
 
+mod buffer;
 mod check;
 mod explain;
+mod exports;
 mod friendly;
 mod inspect;
+mod machine;
+mod scenario;
 
+pub use buffer::Buffer;
 pub use check::{
-    CheckRequest, DEFAULT_LIMIT_EVENTS, DEFAULT_RUNS, Driver, Limits, Progress, check, replay,
+    CheckRequest, DEFAULT_LIMIT_EVENTS, DEFAULT_PROCESSORS, DEFAULT_RUNS, Driver, Limits, Progress,
+    check, replay,
 };
 pub use explain::{RuleSummary, explain, rules};
+pub use exports::{ExportSummary, VariableSummary, exports, variables};
 pub use friendly::{FriendlyRun, run_friendly};
 pub use inspect::{CodeFound, DeviceFound, ImportFound, Inspection, inspect};
-pub use report::{FileReport, Finding, Outcome, Report};
+pub use machine::{Completion, File, Machine, MachineError, Reply};
+pub use nt_abi::NtStatus;
+pub use report::{Expectation, FileReport, Finding, Outcome, Report};
+pub use scenario::{Scenario, ScenarioError, ScenarioResult, replay_scenario, run_scenario};
+pub use system::MAX_PROCESSORS;
 pub use verifier::Severity;
+
+/// The byte that undefined memory holds for seed 0.
+const FILL: u8 = strategies::FILL;
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -76,9 +76,17 @@ pub(crate) struct Options {
     /// How to show the result.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// Decides the free answers that are not explored, such as what undefined memory holds.
+    /// Decides the free answers that are not explored: what undefined memory holds and, unless 0,
+    /// who runs when.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Processors of the machine.
+    #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_PROCESSORS,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(bugcheck::MAX_PROCESSORS)))]
+    pub(crate) processors: u8,
+    /// What callers do, as a script, instead of everything that the driver exposes (one driver).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
     /// Bound on the runs per driver.
     #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_RUNS)]
     pub(crate) runs: u32,

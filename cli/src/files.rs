@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bugcheck::Driver;
+use bugcheck::{Driver, Scenario};
 
 /// Larger files are no drivers of ours, and a device file has no end.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -51,6 +51,14 @@ pub(crate) fn driver(path: &Path) -> Driver {
     let pdb =
         bytes.as_ref().ok().and_then(|_| read(&path.with_extension("pdb"), MAX_FILE_BYTES).ok());
     Driver { path: path.display().to_string(), name, bytes, pdb }
+}
+
+/// Reads a scenario.
+pub(crate) fn scenario(path: &Path) -> Result<Scenario, String> {
+    let shown = path.display();
+    let bytes = read(path, MAX_SOURCE_BYTES).map_err(|error| format!("{shown}: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{shown}: the text is not UTF-8"))?;
+    Ok(Scenario { path: shown.to_string(), text })
 }
 
 fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {

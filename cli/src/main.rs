@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bugcheck::{CheckRequest, Driver, Limits, Outcome, Progress, Report};
+use bugcheck::{
+    CheckRequest, Driver, Limits, Outcome, Progress, Report, ScenarioError, ScenarioResult,
+};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -54,6 +56,15 @@ fn carry_out(verb: Verb) -> Result<Outcome, String> {
             output::friendly_run(&files::driver(&file), limit_events, events)
         }
         Verb::Replay { token, file, check } => {
+            if let Some(path) = &check.scenario {
+                let scenario = files::scenario(path)?;
+                let request = request(&check, Vec::new());
+                let driver = files::driver(&file);
+                return scenario_outcome(
+                    bugcheck::replay_scenario(driver, &scenario, &request, &token),
+                    &check,
+                );
+            }
             let request = request(&check, vec![files::driver(&file)]);
             let report = bugcheck::replay(&request, &token)?;
             show(&report, &check);
@@ -77,7 +88,16 @@ fn carry_out(verb: Verb) -> Result<Outcome, String> {
 }
 
 fn check(arguments: &CheckArguments) -> Result<Outcome, String> {
-    let drivers = files::drivers(&arguments.files)?;
+    let mut drivers = files::drivers(&arguments.files)?;
+    if let Some(path) = &arguments.options.scenario {
+        let (Some(driver), true) = (drivers.pop(), drivers.is_empty()) else {
+            return Err("a scenario is played with one driver".to_owned());
+        };
+        let scenario = files::scenario(path)?;
+        let request = request(&arguments.options, Vec::new());
+        let result = bugcheck::run_scenario(driver, &scenario, &request);
+        return scenario_outcome(result, &arguments.options);
+    }
     let request = request(&arguments.options, drivers);
     let started = Instant::now();
     let timeout = arguments.timeout_s.map(Duration::from_secs);
@@ -94,10 +114,33 @@ fn check(arguments: &CheckArguments) -> Result<Outcome, String> {
     Ok(report.outcome)
 }
 
+/// Shows what came of a scenario.
+fn scenario_outcome(
+    result: Result<ScenarioResult, ScenarioError>,
+    options: &arguments::Options,
+) -> Result<Outcome, String> {
+    match result {
+        Ok(ScenarioResult { printed, report }) => {
+            // A report for tools is the only thing on standard output.
+            if matches!(options.format, Format::Text) {
+                printed.iter().for_each(|line| output::print(&format!("{line}\n")));
+            }
+            show(&report, options);
+            Ok(report.outcome)
+        }
+        Err(error @ ScenarioError::Input(_)) => Err(error.to_string()),
+        Err(ScenarioError::Machine { path, line, error }) => {
+            output::error(&format!("stopped: {path}:{line}: {error}"));
+            Ok(error.outcome())
+        }
+    }
+}
+
 fn request(options: &arguments::Options, drivers: Vec<Driver>) -> CheckRequest {
     CheckRequest {
         drivers,
         seed: options.seed,
+        processors: options.processors,
         limits: Limits { runs: options.runs, events: options.limit_events },
         keep_going: options.keep_going,
         without: options.without.clone(),

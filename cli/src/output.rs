@@ -31,7 +31,7 @@ pub(crate) fn report(report: &Report) {
     for file in &report.files {
         let mut sources = |path: &str| files::source(&file.file, path);
         for finding in &file.findings {
-            text.push_str(&report::finding_text(finding, &mut sources, options));
+            text.push_str(&report::finding_text(finding, &file.file, &mut sources, options));
             text.push('\n');
         }
     }

@@ -8,8 +8,8 @@ mod outcome;
 mod text;
 
 pub use model::{
-    Coverage, EntryPoint, FileReport, Finding, Frame, InternalError, Report, SCHEMA_VERSION, Site,
-    Step, Unsupported,
+    Coverage, EntryPoint, Expectation, FileReport, Finding, Frame, InternalError, Report,
+    SCHEMA_VERSION, Site, Step, Unsupported,
 };
 pub use outcome::Outcome;
 pub use text::{Sources, TextOptions, finding_text, summary_text};

@@ -38,10 +38,14 @@ pub struct FileReport {
     pub runs: u32,
     /// What DriverEntry returned, if it failed; then nothing else was exercised.
     pub load_failure: Option<String>,
+    /// Why no routine but DriverEntry was called, if so, in one sentence.
+    pub not_exercised: Option<String>,
     /// Why it could not be checked.
     pub error: Option<String>,
     /// Broken rules, each once per place, in order of the run that found them.
     pub findings: Vec<Finding>,
+    /// Expectations of the scenario that were not met.
+    pub expectations: Vec<Expectation>,
     /// What is not modelled and was needed.
     pub unsupported: Vec<Unsupported>,
     /// Bounds that were reached.
@@ -89,6 +93,17 @@ pub struct Finding {
     pub run: u32,
     /// How many runs were planned when it was found.
     pub runs: u32,
+}
+
+/// An expectation of a scenario that was not met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Expectation {
+    /// The scenario.
+    pub path: String,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// What was expected.
+    pub message: String,
 }
 
 /// A place in the driver.
@@ -267,8 +282,10 @@ impl FileReport {
             outcome: Outcome::InputError,
             runs: 0,
             load_failure: None,
+            not_exercised: None,
             error: Some(error),
             findings: Vec::new(),
+            expectations: Vec::new(),
             unsupported: Vec::new(),
             limits: Vec::new(),
             bug_checks: Vec::new(),

@@ -4,7 +4,7 @@ use annotate_snippets::{
     AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
 
-use crate::{Coverage, FileReport, Finding, Outcome, Report, Site};
+use crate::{Coverage, Expectation, FileReport, Finding, Outcome, Report, Site};
 
 /// How text is rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,14 @@ pub struct TextOptions {
 pub type Sources<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 
 /// Renders a finding. The order is fixed: what, where, how it came about, what to do, what Windows
-/// would do, where it is written, how to see it again.
-pub fn finding_text(finding: &Finding, sources: &mut Sources<'_>, options: TextOptions) -> String {
+/// would do, where it is written, how to see it again. `file` is the driver's path as it was given,
+/// so that the last can be pasted.
+pub fn finding_text(
+    finding: &Finding,
+    file: &str,
+    sources: &mut Sources<'_>,
+    options: TextOptions,
+) -> String {
     let mut places = vec![place_of(&finding.site)];
     let mut groups = vec![first_group(finding, sources)];
     for step in &finding.history {
@@ -38,7 +44,7 @@ pub fn finding_text(finding: &Finding, sources: &mut Sources<'_>, options: TextO
         }
     }
     if let Some(last) = groups.pop() {
-        groups.push(last.elements(footers(finding)));
+        groups.push(last.elements(footers(finding, file)));
     }
     let renderer = if options.colours { Renderer::styled() } else { Renderer::plain() };
     let rendered = renderer.decor_style(DecorStyle::Ascii).render(&groups);
@@ -69,8 +75,8 @@ fn first_group<'a>(finding: &Finding, sources: &mut Sources<'_>) -> Group<'a> {
     }
 }
 
-fn footers<'a>(finding: &Finding) -> Vec<Element<'a>> {
-    let image = &finding.site.image;
+fn footers<'a>(finding: &Finding, file: &str) -> Vec<Element<'a>> {
+    let file = shell_word(file);
     let mut lines = Vec::new();
     if let Some(request) = &finding.request {
         lines.push(("during", request.clone()));
@@ -83,7 +89,7 @@ fn footers<'a>(finding: &Finding) -> Vec<Element<'a>> {
     lines.push((
         "replay",
         format!(
-            "bugcheck replay {} {image}  (run {} of {})",
+            "bugcheck replay {} {file}  (run {} of {})",
             finding.replay, finding.run, finding.runs
         ),
     ));
@@ -229,6 +235,11 @@ fn file_lines(file: &FileReport) -> Vec<String> {
         lines.push(format!("error: {name}: {error}"));
         return lines;
     }
+    for expectation in &file.expectations {
+        let Expectation { path, line, message } = expectation;
+        let line = line.map_or_else(String::new, |line| format!(":{line}"));
+        lines.push(format!("not as expected: {path}{line}: {message}"));
+    }
     for missing in &file.unsupported {
         lines.push(format!(
             "unsupported: {name}: `{}` is not modelled; it ended {} of {} runs (replay: {})",
@@ -253,12 +264,22 @@ fn file_lines(file: &FileReport) -> Vec<String> {
         1 => "1 run".to_owned(),
         n => format!("{n} runs"),
     };
-    let mut coverage = file.coverage.as_ref().map(coverage_text).unwrap_or_default();
-    if let Some(status) = &file.load_failure {
-        coverage.push_str(&format!("; DriverEntry failed with {status}, nothing else ran"));
+    if let Some(reason) = &file.not_exercised {
+        lines.push(format!("not exercised: {name}: {reason}"));
     }
+    let coverage = file.coverage.as_ref().map(coverage_text).unwrap_or_default();
     lines.push(format!("{word}: {name}: {runs}{coverage}"));
     lines
+}
+
+/// A path as one word of a command line, in the quotes that most shells take.
+fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+@~".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        path.to_owned()
+    } else {
+        format!("\"{path}\"")
+    }
 }
 
 fn coverage_text(coverage: &Coverage) -> String {
@@ -339,6 +360,7 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
             "    KeAcquireSpinLock(&Lock, &Irql);\n    Block = ExAllocatePoolWithTag(PagedPool);\n";
         let text = finding_text(
             &finding(),
+            "samples/bad.sys",
             &mut |path| (path == "bad.c").then(|| source.to_owned()),
             TextOptions::default(),
         );
@@ -350,7 +372,7 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
             "= help: allocate",
             "= on Windows: bug check",
             "= contract: ddi/wdm",
-            "= replay: bugcheck replay 1.7f3a.0g2 bad.sys  (run 5 of 64)",
+            "= replay: bugcheck replay 1.7f3a.0g2 samples/bad.sys  (run 5 of 64)",
             "= more: bugcheck explain pool::paged_at_dispatch",
         ];
         let places: Vec<_> = order.iter().map(|part| text.find(part)).collect();
@@ -359,7 +381,8 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
 
     #[test]
     fn without_source_the_case_is_told() {
-        let text = finding_text(&finding(), &mut |_| None, TextOptions::default());
+        let text = finding_text(&finding(), "a b.sys", &mut |_| None, TextOptions::default());
+        assert!(text.contains("replay 1.7f3a.0g2 \"a b.sys\"  (run"), "{text}");
         assert!(text.contains("= here: 64 bytes of paged pool"), "{text}");
     }
 

@@ -1,20 +1,29 @@
 //! `cargo xtask audit-contract`: the limits that exports declare are those of the documentation.
 
-use std::fs;
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use regex_lite::Regex;
 
 use crate::{
-    facts::{self, LEVELS, Limits},
-    repo,
+    facts::{self, Fact, LEVELS, Limits},
+    reference::{self, Export},
 };
 
+/// What the comparison of one export came to.
 #[derive(Debug, PartialEq, Eq)]
-struct Declared {
-    name: String,
-    limits: Option<Limits>,
-    has_note: bool,
+enum Verdict {
+    /// Declared as documented, with the condition where there is one.
+    Agrees,
+    /// `irql_note` or `irql_when` says why it differs.
+    Noted,
+    /// Two sources give two limits; the declaration is one of them or none.
+    Disputed,
+    /// The page gives no limit, or there is no page.
+    NotDocumented,
+    /// The page has a condition that nothing declares, so nothing is reported for it.
+    ConditionMissing,
+    /// Declared otherwise than documented.
+    Differs(Limits),
 }
 
 #[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
@@ -23,92 +32,131 @@ pub(crate) fn run() -> Result<()> {
         println!("audit-contract: skipped, the table of documented limits is not here");
         return Ok(());
     };
-    let (mut compared, mut silent, mut wrong) = (0_usize, 0_usize, 0_usize);
-    for file in repo::files_below(&repo::root().join("kernel"))? {
-        if file.extension().is_none_or(|extension| extension != "rs") {
-            continue;
-        }
-        for declared in declarations(&fs::read_to_string(&file)?)? {
-            let fact = facts.get(&declared.name);
-            let documented = fact.filter(|fact| !fact.is_disputed).and_then(|fact| fact.limits);
-            let (Some(documented), false) = (documented, declared.has_note) else {
-                silent += 1;
-                continue;
-            };
-            compared += 1;
-            if declared.limits != Some(documented) {
-                wrong += 1;
-                let path = file.strip_prefix(repo::root()).unwrap_or(&file).display();
-                let (name, ours) = (&declared.name, shown(declared.limits));
-                let page = shown(Some(documented));
-                println!("{path}: {name} declares {ours}, its page says {page}");
+    let by_page = facts.iter().map(|(name, fact)| (name.to_lowercase(), fact)).collect();
+    let reference = reference::read()?;
+    let (mut agree, mut noted, mut disputed, mut silent) = (0, 0, 0, 0);
+    let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+    for export in &reference.exports {
+        let fact = fact_of(export, &facts, &by_page);
+        match judge(export, fact) {
+            Verdict::Agrees => agree += 1,
+            Verdict::Noted => noted += 1,
+            Verdict::Disputed => disputed += 1,
+            Verdict::NotDocumented => silent += 1,
+            Verdict::ConditionMissing => {
+                missing.push((&export.name, fact.map_or("", |fact| fact.irql_text.as_str())));
+            }
+            Verdict::Differs(page) => {
+                let (ours, page) = (shown(declared(export)), shown(page));
+                wrong.push(format!("{} declares {ours}, its page says {page}", export.name));
             }
         }
     }
-    if wrong > 0 {
-        bail!("{wrong} exports differ from their page; correct them or give an `irql_note`");
+    if !missing.is_empty() {
+        println!(
+            "audit-contract: conditional limits whose condition is not written, not reported:"
+        );
+        for (name, text) in &missing {
+            println!("  {name:<36} {text}");
+        }
+    }
+    for line in &wrong {
+        println!("{line}");
+    }
+    if !wrong.is_empty() {
+        bail!(
+            "{} exports differ from their page; correct them or give an `irql_note`",
+            wrong.len()
+        );
     }
     println!(
-        "audit-contract: {compared} exports agree with their page; {silent} have a note, a \
-         disputed or conditional limit, or no page"
+        "audit-contract: {} exports: {agree} agree with their page, {noted} say why they differ, \
+         {disputed} have disputed limits, {silent} have no documented limit, {} lack a condition",
+        reference.exports.len(),
+        missing.len()
     );
     Ok(())
 }
 
-/// Every `#[export(...)] fn Name` of a file.
-fn declarations(text: &str) -> Result<Vec<Declared>> {
-    let attributes = r"#\[export\(([^\]]*)\)\]\s*(?:#\[[^\]]*\]\s*)*";
-    let export = Regex::new(&format!(r"{attributes}(?:pub(?:\([a-z]+\))? )?fn (\w+)"))?;
-    let irql = Regex::new(r"irql\s*=\s*(\w*)\s*(\.\.=?)?\s*(\w*)")?;
-    let mut found = Vec::new();
-    for declaration in export.captures_iter(text) {
-        let part = |index| declaration.get(index).map_or("", |part| part.as_str());
-        let limits = irql.captures(part(1)).and_then(|irql| {
-            let word = |index| irql.get(index).map_or("", |word| word.as_str());
-            let level = |name: &str| LEVELS.iter().position(|level| *level == name);
-            match (word(1), word(2), word(3)) {
-                ("", "..", "") => Some(Limits { min: 0, max: LEVELS.len() - 1 }),
-                (min, "..", "") => Some(Limits { min: level(min)?, max: LEVELS.len() - 1 }),
-                ("", "..=", max) => Some(Limits { min: 0, max: level(max)? }),
-                (min, "..=", max) => Some(Limits { min: level(min)?, max: level(max)? }),
-                (only, "", _) => Some(Limits { min: level(only)?, max: level(only)? }),
-                _ => None,
-            }
-        });
-        let has_note = part(1).contains("irql_note");
-        found.push(Declared { name: part(2).to_owned(), limits, has_note });
-    }
-    Ok(found)
+/// By its own name, by the name an author writes, or by the page it cites.
+fn fact_of<'a>(
+    export: &Export,
+    facts: &'a BTreeMap<String, Fact>,
+    by_page: &BTreeMap<String, &'a Fact>,
+) -> Option<&'a Fact> {
+    // Only a page of a function: some exports are documented beside a type or a callback alone.
+    let page = export.page.split_once("/nf-").and_then(|(_, rest)| rest.rsplit('-').next());
+    facts
+        .get(&export.name)
+        .or_else(|| facts.get(&export.written_as))
+        .or_else(|| by_page.get(page?).copied())
 }
 
-fn shown(limits: Option<Limits>) -> String {
+fn judge(export: &Export, fact: Option<&Fact>) -> Verdict {
+    let is_noted = !export.irql_note.is_empty();
+    let has_condition = !export.irql_when.is_empty();
+    match fact {
+        None => Verdict::NotDocumented,
+        Some(_) if is_noted => Verdict::Noted,
+        Some(fact) if fact.is_disputed => Verdict::Disputed,
+        Some(fact) if fact.is_conditional && !has_condition => Verdict::ConditionMissing,
+        Some(fact) => match fact.limits {
+            None if has_condition => Verdict::Agrees,
+            None => Verdict::NotDocumented,
+            Some(page) if page == declared(export) => Verdict::Agrees,
+            Some(_) if has_condition => Verdict::Noted,
+            Some(page) => Verdict::Differs(page),
+        },
+    }
+}
+
+fn declared(export: &Export) -> Limits {
+    // In the table, all device levels are one.
+    let index = |level: u8| match level {
+        0..=2 => usize::from(level),
+        3..=11 => 3,
+        12..=14 => 4,
+        _ => 5,
+    };
+    Limits { min: index(export.irql.0), max: index(export.irql.1) }
+}
+
+fn shown(limits: Limits) -> String {
     let name = |index: usize| LEVELS.get(index).copied().unwrap_or("?");
     match limits {
-        None => "no limit that this audit can read".to_owned(),
-        Some(Limits { min, max }) if min == max => name(min).to_owned(),
-        Some(Limits { min, max }) => format!("{}..={}", name(min), name(max)),
+        Limits { min, max } if min == max => name(min).to_owned(),
+        Limits { min, max } => format!("{}..={}", name(min), name(max)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, declarations};
+    use super::{Export, Fact, Limits, Verdict, judge};
 
     #[test]
-    fn each_form_of_a_limit_is_read() {
+    fn a_difference_needs_a_reason_and_a_condition_needs_words() {
+        let page = Limits { min: 0, max: 1 };
+        let fact = |is_conditional| Fact { limits: Some(page), is_conditional, ..Fact::default() };
+        let export = |max, when: &str, note: &str| Export {
+            irql: (0, max),
+            irql_when: when.to_owned(),
+            irql_note: note.to_owned(),
+            ..Export::default()
+        };
         let cases = [
-            ("PASSIVE_LEVEL", 0, 0),
-            ("..=APC_LEVEL", 0, 1),
-            ("DISPATCH_LEVEL..", 2, 5),
-            ("..", 0, 5),
+            (export(1, "", ""), false, Verdict::Agrees),
+            (export(2, "", ""), false, Verdict::Differs(page)),
+            (export(2, "", "why"), false, Verdict::Noted),
+            (export(2, "if", ""), false, Verdict::Noted),
+            (export(1, "", ""), true, Verdict::ConditionMissing),
+            (export(1, "if", ""), true, Verdict::Agrees),
+            (export(1, "", "why"), true, Verdict::Noted),
         ];
-        for (irql, min, max) in cases {
-            let text =
-                format!("#[export(irql = {irql}, ddi = \"wdm/x\")]\nfn KeX(k: &mut Kernel) {{}}");
-            let found = declarations(&text).expect("the pattern is valid");
-            let declared = found.first().expect("one declaration");
-            assert_eq!(declared.limits, Some(Limits { min, max }), "{irql}");
-            assert_eq!(declared.name, "KeX");
+        for (export, is_conditional, expected) in cases {
+            assert_eq!(judge(&export, Some(&fact(is_conditional))), expected, "{export:?}");
         }
+        let disputed = Fact { is_disputed: true, ..fact(false) };
+        assert_eq!(judge(&export(2, "", ""), Some(&disputed)), Verdict::Disputed);
+        assert_eq!(judge(&export(2, "", ""), None), Verdict::NotDocumented);
     }
 }

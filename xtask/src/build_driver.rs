@@ -31,9 +31,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     copy(&image.sys, out)?;
     if let Some(pdb) = &image.pdb {
-        // The image names its companion by the file name it was linked with.
+        // Debuggers look for the name in the image, people for that of the image.
         let name = pdb.file_name().expect("a file of the cache has a name");
         copy(pdb, &out.with_file_name(name))?;
+        copy(pdb, &out.with_extension("pdb"))?;
     }
     println!("{}", out.display());
     Ok(())

@@ -1,4 +1,5 @@
-//! `cargo xtask check`: format, lints, house rules, unit tests. What to run before every commit.
+//! `cargo xtask check`: format, lints, house rules, documents, unit tests. What to run before every
+//! commit.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -7,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{repo, setup, tidy};
+use crate::{docs, misuse, repo, setup, tidy};
 
 /// Unit tests that passed.
 pub(crate) type Passed = usize;
@@ -27,11 +28,15 @@ pub(crate) fn run() -> Result<Passed> {
             let target = ["--target", setup::DRIVER_TARGET, "--", "-D", "warnings"];
             repo::run(repo::cargo().args(drivers).args(target))?;
         }
+        step("misuse of the SDK");
+        misuse::run()?;
     } else {
         println!("check: the Rust drivers are not linted, {} is missing", setup::DRIVER_TARGET);
     }
     step("house rules");
     tidy::run(&tidy::Args::default())?;
+    step("generated documents");
+    docs::check()?;
     if repo::find_program("cargo-deny").is_some() {
         step("licences");
         repo::run(repo::cargo().args([

@@ -25,12 +25,16 @@ pub(crate) struct Limits {
     pub(crate) max: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fact {
     pub(crate) header: String,
     pub(crate) parameters: Vec<String>,
-    /// Absent where the page gives none, or one that depends on arguments or state.
+    /// Absent where the page gives none that could be read.
     pub(crate) limits: Option<Limits>,
+    /// The limit, if any, is the widest: less holds for some arguments or in some state.
+    pub(crate) is_conditional: bool,
+    /// What the page says.
+    pub(crate) irql_text: String,
     /// Another source gives another limit.
     pub(crate) is_disputed: bool,
 }
@@ -53,6 +57,8 @@ pub(crate) fn read() -> Result<Option<BTreeMap<String, Fact>>> {
             header: text(&record, "header").unwrap_or_default(),
             parameters: parameters.filter_map(|parameter| text(parameter, "name")).collect(),
             limits: record.get("irql").and_then(limits),
+            is_conditional: record.get("irql").is_some_and(|irql| is_set(irql, "conditional")),
+            irql_text: text(&record, "irql_text").unwrap_or_default(),
             is_disputed: disputed.contains(&name),
         };
         facts.insert(name, fact);
@@ -69,18 +75,21 @@ fn records(file: &PathBuf) -> Result<Vec<Value>> {
 }
 
 fn limits(irql: &Value) -> Option<Limits> {
-    let is_set = |key: &str| irql.get(key).and_then(Value::as_bool) == Some(true);
-    if !is_set("parsed") || is_set("conditional") {
+    if !is_set(irql, "parsed") {
         return None;
     }
     let level = |key: &str| {
         let name = irql.get(key)?.as_str()?;
         LEVELS.iter().position(|level| *level == name)
     };
-    if is_set("any") {
+    if is_set(irql, "any") {
         return Some(Limits { min: 0, max: LEVELS.len() - 1 });
     }
     Some(Limits { min: level("min").unwrap_or(0), max: level("max")? })
+}
+
+fn is_set(irql: &Value, key: &str) -> bool {
+    irql.get(key).and_then(Value::as_bool) == Some(true)
 }
 
 fn text(record: &Value, key: &str) -> Option<String> {

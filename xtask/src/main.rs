@@ -5,12 +5,17 @@ mod bench;
 mod build_driver;
 mod check;
 mod content_hash;
+mod docs;
+mod endurance;
 mod facts;
 mod fuzz_images;
+mod misuse;
 mod new_export;
 mod new_rule;
+mod reference;
 mod repo;
 mod samples;
+mod seed_rules;
 mod setup;
 mod test;
 mod tidy;
@@ -43,20 +48,28 @@ enum Verb {
     Tidy(tidy::Args),
     /// Builds and checks every driver under `tests/ui`.
     Ui(ui::Args),
+    /// Checks that correct drivers stay silent under many schedules.
+    Schedules(ui::schedules::Args),
     /// Builds one C or C++ driver to a `.sys` with its `.pdb`.
     BuildDriver(build_driver::Args),
     /// Rebuilds the prebuilt drivers under `samples/`, or checks them.
     Samples(samples::Args),
+    /// Checks that misuse of the SDK does not compile.
+    Misuse,
     /// Writes the skeleton of a rule with its explanation and test drivers.
     NewRule(new_rule::Args),
     /// Writes the skeleton of an export.
     NewExport(new_export::Args),
+    /// Writes the references `docs/rules.md` and `docs/exports.md`, or checks them.
+    Docs(docs::Args),
     /// Compares the declared limits of exports with their documentation.
     AuditContract,
     /// Compares the interpreter with the recorded vectors and with the host CPU.
     Vectors(vectors::Args),
     /// Gives damaged images and debug files to the readers.
     FuzzImages(fuzz_images::Args),
+    /// Runs ten million instructions in turns of 100, twice, and compares the events.
+    Endurance,
     /// Measures checked execution against native execution of the same code.
     Bench(bench::Args),
 }
@@ -69,13 +82,17 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Ui(args) => ui::run(&args),
+        Verb::Schedules(args) => ui::schedules::run(&args),
         Verb::BuildDriver(args) => build_driver::run(&args),
         Verb::Samples(args) => samples::run(&args),
+        Verb::Misuse => misuse::run(),
         Verb::NewRule(args) => new_rule::run(&args),
         Verb::NewExport(args) => new_export::run(&args),
+        Verb::Docs(args) => docs::run(&args),
         Verb::AuditContract => audit_contract::run(),
         Verb::Vectors(args) => vectors::run(&args),
         Verb::FuzzImages(args) => fuzz_images::run(&args),
+        Verb::Endurance => endurance::run(),
         Verb::Bench(args) => bench::run(&args),
     };
     match result {

@@ -62,6 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn skeleton(name: &str, fact: Option<&Fact>) -> String {
     let irql = fact.and_then(|fact| fact.limits).map_or_else(|| "..".to_owned(), range);
+    let when = fact.filter(|fact| fact.is_conditional).map_or_else(String::new, |fact| {
+        format!(",\n    irql_when = \"{}\"", fact.irql_text.trim().replace('"', "'"))
+    });
     let header = fact.map_or("wdm", |fact| fact.header.trim_end_matches(".h"));
     let page = format!("{header}/nf-{header}-{}", name.to_lowercase());
     let parameters = fact.map(|fact| fact.parameters.as_slice()).unwrap_or_default();
@@ -73,7 +76,7 @@ fn skeleton(name: &str, fact: Option<&Fact>) -> String {
          use crate::{{CallResult, Kernel, Stop, exports}};\n\n\
          exports![{name}];\n\n\
          /// One sentence: what it promises.\n\
-         #[export(irql = {irql}, ddi = \"{page}\")]\n\
+         #[export(irql = {irql}, ddi = \"{page}\"{when})]\n\
          fn {name}(\n    _k: &mut Kernel,\n{declared}) -> CallResult<u64> {{\n    \
          Err(Stop::Unsupported {{ feature: \"ntoskrnl.exe!{name}\".to_owned() }})\n}}\n"
     )

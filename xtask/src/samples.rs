@@ -20,7 +20,16 @@ use crate::{
     verdicts,
 };
 
-const TOUR: [&str; 4] = ["sample", "priority_booster", "priority_booster_guarded", "zero"];
+const TOUR: [&str; 8] = [
+    "sample",
+    "priority_booster",
+    "priority_booster_guarded",
+    "zero",
+    "timer",
+    "locks",
+    "settings",
+    "workers",
+];
 const MANIFEST: &str = "samples/manifest.json";
 
 #[derive(Debug, clap::Args)]

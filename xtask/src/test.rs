@@ -12,8 +12,12 @@ use anyhow::{Context, Result, bail};
 use crate::{audit_contract, check, samples, setup, ui, verdicts};
 
 /// Verbs that print `N passed, N failed` as their last line, with the effort that CI affords.
-const COUNTED_VERBS: [(&str, &[&str]); 2] =
-    [("vectors", &["--count", "500000"]), ("fuzz-images", &["--count", "2000"])];
+const COUNTED_VERBS: [(&str, &[&str]); 4] = [
+    ("vectors", &["--count", "500000"]),
+    ("fuzz-images", &["--count", "2000"]),
+    ("endurance", &[]),
+    ("schedules", &["--seeds", "1", "--processors", "1,4"]),
+];
 
 /// Sets up what is missing, then runs all tests.
 #[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]

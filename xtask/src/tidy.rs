@@ -11,6 +11,8 @@ mod module_comment;
 mod orphans;
 mod rules;
 mod rust_text;
+mod seed_rules;
+mod tested_exports;
 mod tree;
 mod unsafe_code;
 mod wrap;
@@ -57,7 +59,7 @@ impl Display for Complaint {
 
 type Check = fn(&Tree) -> Vec<Complaint>;
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 12] = [
     ("budgets", budgets::check),
     ("components", components::check),
     ("forbidden words", forbidden_words::check),
@@ -67,6 +69,8 @@ const CHECKS: [(&str, Check); 10] = [
     ("module comments", module_comment::check),
     ("orphans", orphans::check),
     ("rules", rules::check),
+    ("seed rules", seed_rules::check),
+    ("tested exports", tested_exports::check),
     ("unsafe code", unsafe_code::check),
 ];
 

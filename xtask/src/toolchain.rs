@@ -7,4 +7,4 @@ mod c_driver;
 mod rust_driver;
 
 pub(crate) use c_driver::{CToolchain, Source};
-pub(crate) use rust_driver::RustToolchain;
+pub(crate) use rust_driver::{Diagnosis, RustToolchain};

@@ -10,21 +10,36 @@ use serde_json::Value;
 use crate::{repo, ui};
 
 /// The rules that a driver must break, and no other. Silent where there is none.
-const VERDICTS: [(&str, &[&str]); 10] = [
+const VERDICTS: [(&str, &[&str]); 16] = [
     (
         "samples/priority_booster.sys",
-        &["user_buffer::unguarded_access", "user_buffer::unprobed_pointer"],
+        &[
+            "user_buffer::fetched_twice",
+            "user_buffer::unguarded_access",
+            "user_buffer::unprobed_pointer",
+        ],
     ),
+    ("samples/locks.sys", &[]),
     ("samples/priority_booster_guarded.sys", &[]),
     ("samples/sample.sys", &[]),
+    ("samples/settings.sys", &[]),
+    ("samples/timer.sys", &[]),
+    ("samples/workers.sys", &[]),
     ("samples/zero.sys", &[]),
     ("samples/demo/completed_twice.sys", &["irp::completed_twice"]),
     ("samples/demo/double_free.sys", &["pool::double_free"]),
     ("samples/demo/link_left.sys", &["unload::link_left"]),
+    ("samples/demo/lock_kept.sys", &["irql::not_restored"]),
     ("samples/demo/paged_at_dispatch.sys", &["pool::paged_at_dispatch"]),
     ("samples/demo/pool_overrun.sys", &["memory::out_of_bounds"]),
     ("samples/demo/port_access.sys", &["exposure::port_io"]),
+    ("samples/demo/timer_left.sys", &["timer::alive_at_unload"]),
 ];
+
+/// Samples that break no rule.
+pub(crate) fn silent() -> impl Iterator<Item = &'static str> {
+    VERDICTS.iter().filter(|(_, rules)| rules.is_empty()).map(|(path, _)| *path)
+}
 
 /// Checks both folders and replays every finding; returns how many verdicts were right.
 pub(crate) fn check() -> Result<usize> {

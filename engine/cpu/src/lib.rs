@@ -7,5 +7,6 @@ mod processor;
 
 pub use processor::Processor;
 pub use x86_interp::{
-    Clock, Exit, Fault, Grant, PrivilegedOp, Registers, Undefined, Vector, is_modelled,
+    Clock, Exit, Fault, Grant, MemoryOperand, PrivilegedOp, Registers, Undefined, Vector,
+    is_modelled, is_plain_update, is_update,
 };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use guest_memory::{GuestAddr, GuestMemory};
 use x86_interp::Engine;
 
-use crate::{Clock, Exit, Grant, Registers};
+use crate::{Clock, Exit, Grant, MemoryOperand, Registers};
 
 /// Runs guest code.
 #[derive(Debug)]
@@ -39,6 +39,23 @@ impl Processor {
         grant: Grant,
     ) -> Exit {
         self.engine.step(regs, mem, clock, grant)
+    }
+
+    /// The operand of the instruction at `rip` if it reads memory, changes the value and writes it
+    /// back, without a lock.
+    pub fn plain_update(&self, regs: &Registers, mem: &mut GuestMemory) -> Option<MemoryOperand> {
+        self.engine.plain_update(regs, mem)
+    }
+
+    /// The instruction that led into the trap range; `None` if the last run or step met no trap, or
+    /// began there.
+    pub fn trapped_from(&self) -> Option<GuestAddr> {
+        self.engine.trapped_from().map(GuestAddr)
+    }
+
+    /// Where undefined bytes were loaded from last.
+    pub fn undefined_load(&self) -> Option<GuestAddr> {
+        self.engine.undefined_load().map(GuestAddr)
     }
 
     /// First address of every block executed so far: coverage.

@@ -112,6 +112,7 @@ impl GuestMemory {
             None => (ByteState::UNDEFINED, spec.fill),
         };
         self.set_state(block.base, block.size_bytes, state, Some(fill));
+        self.tracker.forget(block.base.0, block.size_bytes);
         Ok(block.base)
     }
 

@@ -23,6 +23,7 @@ mod snapshot;
 mod stack;
 mod tables;
 mod tlb;
+mod track;
 mod vet;
 
 pub use addr::{FrameId, GuestAddr, PAGE_BYTES, SpaceId};
@@ -33,3 +34,4 @@ pub use page::{ByteState, MapError, Mapping, Perms};
 pub use plain::Scalar;
 pub use snapshot::Snapshot;
 pub use tables::KERNEL_HALF_START;
+pub use track::{Logged, Tracking};

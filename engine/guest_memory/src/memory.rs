@@ -7,6 +7,7 @@ use crate::{
     radix::Radix,
     tables::{PageTable, page_range},
     tlb::{PLANE_RAISED, Tlb},
+    track::Tracker,
 };
 
 /// Bounds on what a guest can make the host allocate.
@@ -28,6 +29,7 @@ pub struct GuestMemory {
     // State that snapshots keep.
     pub(crate) state: State,
     pub(crate) frames: Frames,
+    pub(crate) tracker: Tracker,
     // Caches over it.
     pub(crate) tlb: Tlb,
     /// Plane bits of the TLB, without the ring.
@@ -67,6 +69,7 @@ impl GuestMemory {
                 arenas: Arenas::default(),
             },
             frames: Frames::new(),
+            tracker: Tracker::default(),
             tlb: Tlb::new(),
             plane: 0,
         }

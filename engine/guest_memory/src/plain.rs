@@ -87,6 +87,7 @@ impl GuestMemory {
         let offset = offset_of(at);
         let who = accessor(who_user);
         let is_in_page = offset + T::BYTES <= PAGE;
+        self.note_load(at, T::BYTES as u64);
         let frame = is_in_page.then(|| self.plain_frame(who, AccessKind::Read, at)).flatten();
         let Some(frame) = frame else {
             return self.load_across(who_user, at);
@@ -138,9 +139,17 @@ impl GuestMemory {
 
     #[cold]
     fn store_walk<T: Scalar>(&mut self, who_user: bool, at: u64, value: T) -> Result<(), Slow> {
+        if self.note_store(at, T::BYTES as u64) {
+            return self.store_tracked(who_user, at, value);
+        }
         if offset_of(at) + T::BYTES <= PAGE && self.enter_store(who_user, at).is_some() {
             return self.store_miss(who_user, at, value);
         }
+        self.store_across(who_user, at, value)
+    }
+
+    /// Stores what the TLB never serves: across pages, or into pages with bounds.
+    fn store_across<T: Scalar>(&mut self, who_user: bool, at: u64, value: T) -> Result<(), Slow> {
         // The engine must know that it changes code before it does.
         if self.holds_code(GuestAddr(at), T::BYTES as u64) {
             return Err(Slow);
@@ -152,10 +161,31 @@ impl GuestMemory {
         stored.map_err(|_| Slow)
     }
 
+    /// Stores into a page whose every access is noted, and which the TLB never holds.
+    fn store_tracked<T: Scalar>(&mut self, who: bool, at: u64, value: T) -> Result<(), Slow> {
+        let offset = offset_of(at);
+        if offset + T::BYTES <= PAGE
+            && let Some(frame) = self.enter_store(who, at)
+            && let Some(page) = self.frames.bytes.get_mut(frame as usize)
+            && let Some(states) = page.state.get_mut(offset..offset + T::BYTES)
+        {
+            if first_untouchable(states).is_some() {
+                return Err(Slow);
+            }
+            T::ZERO.put(states, 0);
+            value.put(&mut page.data, offset);
+            self.frames.note_states(frame);
+            return Ok(());
+        }
+        self.store_across(who, at, value)
+    }
+
     /// Enters a page into the TLB for loads, if it may be read plainly, and returns its frame.
     fn enter_load(&mut self, who_user: bool, at: u64) -> Option<u32> {
         let frame = self.plain_mapping(who_user, at, AccessKind::Read)?.frame.0;
-        self.tlb.fill_read(self.plane | usize::from(who_user), at, frame);
+        if !self.is_tracked(at) {
+            self.tlb.fill_read(self.plane | usize::from(who_user), at, frame);
+        }
         Some(frame)
     }
 
@@ -167,7 +197,9 @@ impl GuestMemory {
             return None;
         }
         self.frames.mark_dirty(frame);
-        self.tlb.fill_write(self.plane | usize::from(who_user), at, frame);
+        if !self.is_tracked(at) {
+            self.tlb.fill_write(self.plane | usize::from(who_user), at, frame);
+        }
         Some(frame)
     }
 

@@ -39,6 +39,8 @@ impl GuestMemory {
         count: u64,
         unit_bytes: u64,
     ) -> u64 {
+        self.note_run(from, count.saturating_mul(unit_bytes), false);
+        self.note_run(to, count.saturating_mul(unit_bytes), true);
         let mut done = 0;
         while done < count {
             let (source, target) = (from.add(done * unit_bytes), to.add(done * unit_bytes));
@@ -79,6 +81,7 @@ impl GuestMemory {
     /// changed.
     pub fn fill_units(&mut self, who: Accessor, at: GuestAddr, unit: &[u8], count: u64) -> u64 {
         let unit_bytes = unit.len() as u64;
+        self.note_run(at, count.saturating_mul(unit_bytes), true);
         let mut done = 0;
         while done < count {
             let target = at.add(done * unit_bytes);

@@ -2,13 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{GuestMemory, frames::FrameCopy, memory::State, radix::Radix, tlb::PLANE_RAISED};
+use crate::{
+    GuestMemory, frames::FrameCopy, memory::State, radix::Radix, tlb::PLANE_RAISED, track::Tracker,
+};
 
 /// A captured state of the memory it was taken from.
 #[derive(Clone)]
 pub struct Snapshot {
     state: State,
     frames: Radix<Arc<FrameCopy>>,
+    tracker: Tracker,
 }
 
 impl fmt::Debug for Snapshot {
@@ -24,7 +27,11 @@ impl GuestMemory {
     pub fn capture(&mut self) -> Snapshot {
         // The first store into each page must be noticed again.
         self.tlb.flush_writes();
-        Snapshot { state: self.state.clone(), frames: self.frames.capture(&self.state.frames) }
+        Snapshot {
+            state: self.state.clone(),
+            frames: self.frames.capture(&self.state.frames),
+            tracker: self.tracker.clone(),
+        }
     }
 
     /// Returns to a snapshot of this memory, older or newer. Costs what differs.
@@ -38,6 +45,7 @@ impl GuestMemory {
         }
         self.tlb.flush();
         self.state = snapshot.state.clone();
+        self.tracker.clone_from(&snapshot.tracker);
         self.plane = if self.state.is_pageable_allowed { 0 } else { PLANE_RAISED };
         self.frames.restore(&snapshot.frames);
     }

@@ -2,12 +2,12 @@
 
 use guest_memory::{GuestAddr, GuestMemory, Objection, PAGE_BYTES};
 use iced_x86::{
-    Code, Decoder, DecoderError, DecoderOptions, Formatter, Instruction, NasmFormatter, OpKind,
-    Register,
+    Code, Decoder, DecoderError, DecoderOptions, Formatter, Instruction, Mnemonic, NasmFormatter,
+    OpKind, Register,
 };
 
 use crate::{
-    Exit, Fault, Form, Kind, Op, Vector,
+    Exit, Fault, Form, Kind, Op, Vector, makers,
     op::{Extra, NO_REGISTER},
     ops,
 };
@@ -25,7 +25,13 @@ pub(crate) fn fetch(
     let mut decoder = Decoder::with_ip(64, bytes, rip, DecoderOptions::NONE);
     let ins = decoder.decode();
     match decoder.last_error() {
-        DecoderError::None => Ok(ins),
+        DecoderError::None => match makers::difference(&ins, bytes) {
+            None => Ok(ins),
+            Some(difference) => Err(Box::new(Exit::Unsupported {
+                bytes: bytes.get(..ins.len()).unwrap_or(bytes).to_vec(),
+                text: format!("{} ({difference})", text(&ins)),
+            })),
+        },
         DecoderError::NoMoreBytes if len < 15 => {
             let beyond = GuestAddr(rip).page().add(PAGE_BYTES);
             match mem.fetch(is_user, beyond, &mut [0; 15]) {
@@ -90,7 +96,8 @@ pub(crate) fn lower(ins: &Instruction) -> Option<Op> {
         extra: Extra {
             rep: ins.has_rep_prefix(),
             repne: ins.has_repne_prefix(),
-            lock: ins.has_lock_prefix(),
+            // `xchg` with memory is locked by itself.
+            lock: ins.has_lock_prefix() || is_exchange(ins),
             short: false,
             segment: segment_number(ins.memory_segment()),
         },
@@ -99,6 +106,11 @@ pub(crate) fn lower(ins: &Instruction) -> Option<Op> {
         lower_operand(ins, n, &mut op);
     }
     Some(op)
+}
+
+fn is_exchange(ins: &Instruction) -> bool {
+    let is_memory = (0..ins.op_count()).any(|n| ins.op_kind(n) == OpKind::Memory);
+    ins.mnemonic() == Mnemonic::Xchg && is_memory
 }
 
 fn lower_operand(ins: &Instruction, n: u32, op: &mut Op) {

@@ -40,6 +40,10 @@ pub struct Engine {
     is_entry: bool,
     /// Addresses at which the next run goes on in the middle of a block.
     resumes: [u64; 2],
+    /// The instruction that led into the trap range, if the last run ended with one.
+    trapped_from: Option<u64>,
+    /// Where labelled bytes were loaded from last.
+    labelled_load: Option<u64>,
     /// What is labelled while the fast loop runs.
     labelled: Touched,
     /// How often the cache was started anew.
@@ -70,6 +74,8 @@ impl Engine {
             decided_at: None,
             is_entry: true,
             resumes: [0; 2],
+            trapped_from: None,
+            labelled_load: None,
             labelled: Touched::default(),
             caches: 0,
         }
@@ -99,6 +105,17 @@ impl Engine {
         self.reached.iter().copied()
     }
 
+    /// The instruction that led into the trap range; `None` if the last run or step met no trap, or
+    /// began there.
+    pub fn trapped_from(&self) -> Option<u64> {
+        self.trapped_from
+    }
+
+    /// Where undefined bytes were loaded from last.
+    pub fn undefined_load(&self) -> Option<u64> {
+        self.labelled_load
+    }
+
     fn forget_code(&mut self) {
         self.caches += 1;
         self.blocks.clear();
@@ -116,10 +133,12 @@ impl Engine {
             return Exit::ClockLimit;
         };
         let mut env = self.env(r, m, left, Grant::None);
+        self.trapped_from = None;
         self.is_entry |= !self.resumes.contains(&env.r.rip);
         let exit = self.run_mixed(&mut env);
         env.settle();
         clock.events = clock.limit_events - env.left;
+        self.labelled_load = env.labelled_load;
         self.note_exit(env.r.rip, &exit);
         exit
     }
@@ -133,6 +152,7 @@ impl Engine {
         grant: Grant,
     ) -> Exit {
         let mut env = self.env(r, m, u64::MAX, grant);
+        self.trapped_from = None;
         self.is_entry |= !self.resumes.contains(&env.r.rip);
         // An instruction that needs both grants gets them one after the other.
         let rip = env.r.rip;
@@ -148,6 +168,7 @@ impl Engine {
         Bits::write(&labels, env.r);
         env.settle();
         clock.events += u64::MAX - env.left;
+        self.labelled_load = env.labelled_load;
         self.note_exit(env.r.rip, &exit);
         exit
     }
@@ -178,6 +199,7 @@ impl Engine {
             may_decide: grant == Grant::Undefined,
             exit: None,
             stack: self.stack.clone(),
+            labelled_load: self.labelled_load,
         }
     }
 
@@ -220,7 +242,11 @@ impl Engine {
                 e.r.rip = block.start;
                 return Met::Careful;
             }
-            let (done, at) = run_ops(e, block);
+            let (done, at) = if e.m.is_tracking() {
+                run_ops::<true>(e, block)
+            } else {
+                run_ops::<false>(e, block)
+            };
             let link = match done {
                 Ok(Go::Taken) => {
                     e.left -= u64::from(block.is_back);
@@ -248,6 +274,7 @@ impl Engine {
                         return Met::Exit(Exit::ClockLimit);
                     }
                     if self.trap.contains(&e.r.rip) {
+                        self.trapped_from = Some(at);
                         return Met::Exit(Exit::Trap(GuestAddr(e.r.rip)));
                     }
                     None
@@ -288,7 +315,10 @@ impl Engine {
         self.is_entry = is_branch;
         match go {
             Go::Next => e.r.rip = op.next(),
-            Go::Indirect => {}
+            Go::Indirect => {
+                let is_trap = self.trap.contains(&e.r.rip);
+                self.trapped_from = is_trap.then_some(op.rip);
+            }
             Go::Taken => {
                 e.left -= u64::from(op.imm <= op.rip);
                 e.r.rip = op.imm;
@@ -314,8 +344,11 @@ impl Engine {
 }
 
 #[inline(always)]
-fn run_ops(e: &mut Env<'_>, block: &Block) -> (Done, u64) {
+fn run_ops<const IS_TRACKING: bool>(e: &mut Env<'_>, block: &Block) -> (Done, u64) {
     for op in &block.ops {
+        if IS_TRACKING {
+            e.m.set_instruction(op.rip, op.extra.lock);
+        }
         let done = (op.run)(e, op);
         if done != Ok(Go::Next) {
             return (done, op.rip);

@@ -41,6 +41,8 @@ pub struct Env<'a> {
     pub exit: Option<Exit>,
     /// Where lowering rsp makes bytes undefined.
     pub stack: Range<u64>,
+    /// Where labelled bytes were loaded from last.
+    pub labelled_load: Option<u64>,
 }
 
 /// Leaving.

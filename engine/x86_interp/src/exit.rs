@@ -17,7 +17,8 @@ pub enum Exit {
         /// Address of the next instruction.
         next: GuestAddr,
     },
-    /// A watched page is about to be touched: look, then `step(Grant::Watch)`.
+    /// A watched page is about to be touched: look, then `step(Grant::Watch)`. A repeated string
+    /// instruction asks for each page, a repeated comparison for each iteration.
     Watched(Objection),
     /// An undefined value decides a branch or an address: look, then `step(Grant::Undefined)`.
     UndefinedDecides {
@@ -111,7 +112,7 @@ pub enum PrivilegedOp {
 pub enum Grant {
     /// Nothing.
     None,
-    /// A watched page was shown to the owner.
+    /// What [`Exit::Watched`] names was shown to the owner.
     Watch,
     /// An undefined decision was shown to the owner.
     Undefined,

@@ -13,7 +13,9 @@ mod env;
 mod exit;
 mod fuse;
 mod hot;
+mod makers;
 mod op;
+mod operand;
 mod ops;
 mod registers;
 mod touched;
@@ -22,9 +24,11 @@ pub use engine::Engine;
 pub use env::{Env, Word, join, split};
 pub use exit::{Exit, Fault, Grant, PrivilegedOp, Vector};
 pub use op::{Done, Extra, Form, Go, Handler, Kind, Op, Stop};
+pub use operand::{MemoryOperand, is_plain_update, is_update};
 pub use registers::{Clock, Registers, Undefined};
 
-/// Returns whether an instruction has a handler.
+/// Returns whether an instruction has a handler. Prefixes that the decoder ignores may still make
+/// it one that is not modelled.
 pub fn is_modelled(instruction: &iced_x86::Instruction) -> bool {
-    ops::select(instruction).is_some()
+    ops::select(instruction).is_some() && makers::difference(instruction, &[]).is_none()
 }

@@ -33,6 +33,10 @@ pub struct Registers {
 pub struct Undefined {
     pub gpr: [u64; 16],
     pub xmm: [u128; 16],
+    /// x87 registers, by physical number.
+    pub x87: [u128; 8],
+    /// Bits of the x87 status word.
+    pub x87_status: u16,
     /// RFLAGS bits.
     pub rflags: u64,
 }

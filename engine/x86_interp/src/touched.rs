@@ -4,16 +4,17 @@
 use std::ops::Range;
 
 use guest_memory::GuestMemory;
-use iced_x86::InstructionInfoFactory;
+use iced_x86::{CpuidFeature, Instruction, InstructionInfoFactory};
 
 use crate::{Registers, decode};
 
-/// A set of general and vector registers, and the status flags as one.
+/// A set of general and vector registers, with the status flags and the x87 unit as one each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Touched(u64);
 
 const XMM_SHIFT: usize = 16;
 const FLAGS: u64 = 1 << 32;
+const X87: u64 = 1 << 33;
 
 impl Touched {
     /// What the code of a range uses.
@@ -33,6 +34,9 @@ impl Touched {
                     all |= 1 << (XMM_SHIFT + number);
                 }
             }
+            if uses_x87(&ins) {
+                all |= X87;
+            }
             if ins.rflags_read() | ins.rflags_modified() != 0 {
                 all |= FLAGS;
             }
@@ -48,7 +52,9 @@ impl Touched {
         let xmm = undefined.xmm.iter().map(|bits| *bits != 0);
         let registers = gpr.chain(xmm).enumerate();
         let all = registers.fold(0, |all, (bit, is_set)| all | u64::from(is_set) << bit);
-        Self(all | if undefined.rflags == 0 { 0 } else { FLAGS })
+        let is_x87 = undefined.x87_status != 0 || undefined.x87.iter().any(|bits| *bits != 0);
+        let flags = if undefined.rflags == 0 { 0 } else { FLAGS };
+        Self(all | flags | if is_x87 { X87 } else { 0 })
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -58,4 +64,11 @@ impl Touched {
     pub(crate) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
+}
+
+/// Whether an instruction may use registers or status of the x87 unit.
+fn uses_x87(ins: &Instruction) -> bool {
+    use CpuidFeature::{FPU, FPU287, FPU387, FXSR, MMX};
+    let features = ins.cpuid_features();
+    features.iter().any(|feature| matches!(feature, FPU | FPU287 | FPU387 | FXSR | MMX))
 }

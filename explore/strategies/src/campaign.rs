@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use choice_tape::Deviation;
-use events::{USER_BYTES_CHANGE, USER_PAGE_GONE};
+use events::{MayFail, Origin, SWITCH_POINT, USER_BYTES_CHANGE, USER_PAGE_GONE};
 use guest_memory::GuestAddr;
+use sha2::{Digest as _, Sha256};
 use system::{DeviceInfo, Stopped};
 use verifier::{Finding, RawFinding, Rule};
 use workloads::{MarkSet, Script, plan};
@@ -13,14 +14,18 @@ use crate::{
     CoverageReport, ReplayToken, Target,
     confirm::RunId,
     coverage::Tally,
-    runner::{self, Conditions, LoadResult, Loaded, RunResult},
+    failures,
+    machines::{self, Machines, Start},
+    runner::{self, Conditions, LoadResult, Loaded, RunResult, Watch},
 };
 
 /// What a campaign is to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Decides what undefined memory holds.
+    /// Decides what undefined memory holds and, unless 0, who runs when.
     pub seed: u64,
+    /// Processors of the machine.
+    pub processors: u8,
     /// Bound on the number of runs.
     pub runs: u32,
     /// Bound on the event clock of each.
@@ -29,6 +34,17 @@ pub struct Settings {
     pub keep_going: bool,
     /// Rules that are not judged.
     pub without: Vec<&'static Rule>,
+    /// What callers do.
+    pub plan: Plan,
+}
+
+/// What callers do, run by run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Whatever the driver exposes is exercised.
+    Automatic,
+    /// These scripts.
+    Given(Vec<Script>),
 }
 
 /// Something that is not modelled.
@@ -56,6 +72,8 @@ pub struct InternalError {
 pub struct Results {
     /// What DriverEntry returned, if it failed; then nothing else was exercised.
     pub load_failure: Option<String>,
+    /// Why no routine but DriverEntry was called, if so, in one sentence.
+    pub not_exercised: Option<String>,
     /// Runs carried out, without those that only confirm.
     pub runs: u32,
     /// Broken rules, each once per place.
@@ -93,6 +111,9 @@ pub enum ReplayError {
         /// How many there are.
         count: usize,
     },
+    /// It was made for other requests.
+    #[error("the token was made for another scenario, or for none")]
+    OtherScenario,
 }
 
 /// All runs of one driver.
@@ -107,16 +128,43 @@ pub struct Campaign<'a> {
     other_scripts: Vec<Script>,
     pub(crate) devices: Vec<DeviceInfo>,
     pub(crate) image_base: u64,
-    loaded: Option<Box<Loaded>>,
+    /// Requests of a friendly DriverEntry that may fail.
+    pub(crate) load_requests: Vec<(MayFail, Origin)>,
+    machines: Machines,
     // State
     pub(crate) results: Results,
     pub(crate) suspects_tried: BTreeSet<((GuestAddr, GuestAddr), (u8, u32))>,
     fetches_tried: BTreeSet<(GuestAddr, u8, u32)>,
+    /// Pairs of instructions that race.
+    pub(crate) races_tried: BTreeSet<(GuestAddr, GuestAddr)>,
+    pub(crate) failures_tried: BTreeSet<failures::Place>,
+    pub(crate) compared: Option<Compared>,
     shown: BTreeSet<Key>,
     /// Rule, function and request of findings about memory of the caller.
     functions_shown: BTreeSet<(&'static str, u32, (u8, u32))>,
     attempts: BTreeMap<Key, u32>,
     tally: Tally,
+}
+
+/// What came of comparing a run with others that differ only in undefined bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Compared {
+    /// The run.
+    pub(crate) run: (usize, Vec<Deviation>),
+    /// The question of its system buffer that the others answered differently; `None` if they had
+    /// other undefined memory.
+    pub(crate) tail: Option<u32>,
+    /// Whether they ended differently, and the instruction that made the difference, if it is
+    /// known.
+    pub(crate) difference: Option<Option<GuestAddr>>,
+}
+
+/// The first bits of a hash of what a script does.
+fn script_mark(script: &Script) -> u32 {
+    let hash = Sha256::digest(format!("{:?}", script.commands));
+    let hash: [u8; 32] = hash.into();
+    let [a, b, c, d, ..] = hash;
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// What makes two findings the same: the rule and the place.
@@ -125,7 +173,7 @@ type Key = (&'static str, GuestAddr, String);
 /// How often a suspicion is followed up before it is dropped for good.
 const MAX_ATTEMPTS: u32 = 3;
 /// The byte that undefined memory holds for seed 0: unlike 0, and no valid pointer when repeated.
-const FILL: u8 = 0xa5;
+pub const FILL: u8 = 0xa5;
 
 impl<'a> Campaign<'a> {
     /// Prepares a campaign; nothing runs yet.
@@ -133,6 +181,8 @@ impl<'a> Campaign<'a> {
         let [seed, ..] = settings.seed.to_le_bytes();
         let conditions = Conditions {
             fill: FILL.wrapping_add(seed),
+            schedule: settings.seed,
+            processors: settings.processors,
             limit_events: settings.limit_events,
             keep_going: settings.keep_going,
             without: settings.without.clone(),
@@ -145,10 +195,14 @@ impl<'a> Campaign<'a> {
             other_scripts: Vec::new(),
             devices: Vec::new(),
             image_base: 0,
-            loaded: None,
+            load_requests: Vec::new(),
+            machines: Machines::default(),
             results: Results::default(),
             suspects_tried: BTreeSet::new(),
             fetches_tried: BTreeSet::new(),
+            races_tried: BTreeSet::new(),
+            failures_tried: BTreeSet::new(),
+            compared: None,
             shown: BTreeSet::new(),
             functions_shown: BTreeSet::new(),
             attempts: BTreeMap::new(),
@@ -173,6 +227,11 @@ impl<'a> Campaign<'a> {
             }
             script += 1;
         }
+        let left = self.scripts.len().saturating_sub(script);
+        if left > 0 && self.is_budget_used_up() {
+            let text = format!("{} runs were made, {left} more were planned", self.settings.runs);
+            self.results.limits.push(text);
+        }
         self.finish()
     }
 
@@ -183,11 +242,14 @@ impl<'a> Campaign<'a> {
             return Err(ReplayError::OtherImage { expected, found });
         }
         if self.prepare() {
-            let script = usize::try_from(token.script).unwrap_or(usize::MAX);
             let count = self.scripts.len();
-            if script >= count {
-                return Err(ReplayError::NoSuchRun { script: token.script, count });
-            }
+            let mut numbers = (0..count).map(|index| self.script_number(index));
+            let Some(script) = numbers.position(|number| number == token.script) else {
+                return Err(match self.settings.plan {
+                    Plan::Automatic => ReplayError::NoSuchRun { script: token.script, count },
+                    Plan::Given(_) => ReplayError::OtherScenario,
+                });
+            };
             if let Err(message) = self.replay_script(script, &token.deviations) {
                 let id = RunId { script: Some(script), deviations: &token.deviations };
                 self.internal_error(message, id);
@@ -196,8 +258,17 @@ impl<'a> Campaign<'a> {
         Ok(self.finish())
     }
 
+    /// The number that names a script in a token: its place in the plan, or for a script that was
+    /// given a digest of what it does.
+    pub(crate) fn script_number(&self, index: usize) -> u32 {
+        match (&self.settings.plan, self.scripts.get(index)) {
+            (Plan::Given(_), Some(script)) => script_mark(script),
+            _ => u32::try_from(index).unwrap_or(u32::MAX),
+        }
+    }
+
     fn finish(mut self) -> Results {
-        if let Some(loaded) = &self.loaded {
+        for loaded in self.machines.iter() {
             self.tally.add_blocks(loaded.blocks_reached());
         }
         self.results.coverage = self.tally.report(self.target);
@@ -221,23 +292,33 @@ impl<'a> Campaign<'a> {
     /// Calls DriverEntry and makes the plan. False if there is nothing more to run.
     fn prepare(&mut self) -> bool {
         let id = RunId { script: None, deviations: &[] };
-        let load = || runner::load(self.target, &self.conditions, Vec::new());
-        match runner::guarded(load) {
+        let start = self.start_of(&[]);
+        match machines::load(self.target, &self.conditions, &start) {
             Ok(LoadResult::Loaded(loaded)) => {
                 self.image_base = loaded.image_base;
                 self.devices = loaded.devices.clone();
                 self.results.load_failure = loaded.load_failure.map(|status| status.to_string());
+                self.results.not_exercised = loaded.load_failure.map(|status| {
+                    format!("DriverEntry failed with {status}; no other routine was called")
+                });
                 self.tally.add_entries(loaded.entries.clone());
                 let facts = &self.target.facts;
-                self.scripts = plan(facts, &self.devices, MarkSet::First);
-                self.other_scripts = plan(facts, &self.devices, MarkSet::Second);
-                self.loaded = Some(loaded);
+                let scripts = |marks| match &self.settings.plan {
+                    Plan::Automatic => plan(facts, &self.devices, marks),
+                    Plan::Given(scripts) => scripts.clone(),
+                };
+                (self.scripts, self.other_scripts) =
+                    (scripts(MarkSet::First), scripts(MarkSet::Second));
+                self.load_requests.clone_from(&loaded.requests);
+                self.keep(start, loaded);
                 true
             }
             Ok(LoadResult::Ended(result, image_base, coverage)) => {
                 self.tally.add_blocks(coverage.blocks);
                 self.image_base = image_base;
                 self.results.runs = 1;
+                let reason = "the run ended in DriverEntry; no other routine was called";
+                self.results.not_exercised = Some(reason.to_owned());
                 if let Err(message) = self.judge(&result, id) {
                     self.internal_error(message, id);
                 }
@@ -261,11 +342,19 @@ impl<'a> Campaign<'a> {
         if base.stopped.is_some() {
             return Ok(());
         }
+        if script == 0 {
+            self.try_failures_of_load()?;
+        }
         self.try_missing_pages(script, &base)?;
-        self.hunt_double_fetches(script, &base, None)
+        self.hunt_double_fetches(script, &base, None)?;
+        self.try_failures(script, &base)?;
+        self.hunt_races(script, None)
     }
 
     fn replay_script(&mut self, script: usize, deviations: &[Deviation]) -> Result<(), String> {
+        if deviations.iter().any(|d| d.kind == SWITCH_POINT.number) {
+            return self.hunt_races(script, Some(deviations));
+        }
         let is_change = |d: &&Deviation| d.kind == USER_BYTES_CHANGE.number;
         match deviations.iter().find(is_change) {
             // A change between two fetches is judged by comparison with the run without it.
@@ -314,33 +403,77 @@ impl<'a> Campaign<'a> {
         marks: MarkSet,
         deviations: &[Deviation],
     ) -> Result<RunResult, String> {
-        let mut loaded = match self.loaded.take() {
+        self.run_watched(script, marks, deviations, None)
+    }
+
+    /// A run that watches who touches which memory.
+    pub(crate) fn run_watched(
+        &mut self,
+        script: usize,
+        marks: MarkSet,
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Result<RunResult, String> {
+        let (load, run) = machines::part(deviations);
+        let start = self.start_of(&load);
+        self.run_on(start, (script, marks), &run, watch)
+    }
+
+    /// A run with other bytes in undefined memory.
+    pub(crate) fn run_filled(
+        &mut self,
+        script: usize,
+        fill: u8,
+        deviations: &[Deviation],
+    ) -> Result<RunResult, String> {
+        let (load, run) = machines::part(deviations);
+        let start = Start { fill, deviations: load };
+        self.run_on(start, (script, MarkSet::First), &run, None)
+    }
+
+    fn start_of(&self, deviations: &[Deviation]) -> Start {
+        Start { fill: self.conditions.fill, deviations: deviations.to_vec() }
+    }
+
+    /// A run on the machine that began like this, made anew if there is none, as after a panic.
+    fn run_on(
+        &mut self,
+        start: Start,
+        (script, marks): (usize, MarkSet),
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Result<RunResult, String> {
+        let mut loaded = match self.machines.take(&start) {
             Some(loaded) => loaded,
-            None => self.load_again()?,
+            None => match machines::load(self.target, &self.conditions, &start)? {
+                LoadResult::Loaded(loaded) => loaded,
+                LoadResult::Ended(result, _, coverage) => {
+                    self.tally.add_blocks(coverage.blocks);
+                    return Ok(*result);
+                }
+                LoadResult::Refused(stopped) => {
+                    return Err(format!("a machine is refused now: {stopped:?}"));
+                }
+            },
         };
         let scripts = match marks {
             MarkSet::First => &self.scripts,
             MarkSet::Second => &self.other_scripts,
         };
         let script = scripts.get(script).ok_or("a script of the plan is missing")?;
-        let result = runner::guarded(|| loaded.run(script, deviations))?;
-        self.loaded = Some(loaded);
+        let result = runner::guarded(|| loaded.run_watched(script, deviations, watch))?;
+        self.keep(start, loaded);
         Ok(result)
     }
 
-    /// Makes a new machine after a panic spoilt the last one.
-    fn load_again(&self) -> Result<Box<Loaded>, String> {
-        let load = || runner::load(self.target, &self.conditions, Vec::new());
-        match runner::guarded(load)? {
-            LoadResult::Loaded(loaded) => Ok(loaded),
-            LoadResult::Ended(..) | LoadResult::Refused(_) => {
-                Err("DriverEntry did not repeat".to_owned())
-            }
+    fn keep(&mut self, start: Start, loaded: Box<Loaded>) {
+        if let Some(dropped) = self.machines.keep(start, loaded) {
+            self.tally.add_blocks(dropped.blocks_reached());
         }
     }
 
     /// Takes note of how a run ended, and follows up what its monitors said.
-    fn judge(&mut self, result: &RunResult, id: RunId<'_>) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, result: &RunResult, id: RunId<'_>) -> Result<(), String> {
         self.tally.add_requests(&result.ledgers);
         if let Some(stopped) = &result.stopped
             && result.findings.is_empty()

@@ -2,12 +2,15 @@
 
 use choice_tape::Deviation;
 use events::{SYSTEM_BUFFER_TAIL, SYSTEM_BUFFER_TAILS, Seq};
+use guest_memory::GuestAddr;
 use system::Command;
-use verifier::{Confirmation, Context, Finding, RawFinding, Severity, Site, Step};
+use verifier::{Confirmation, Context, Finding, RawFinding, RawStep, Severity, Site, Step};
 use workloads::MarkSet;
 
 use crate::{
-    Campaign, ReplayToken, request,
+    Campaign, ReplayToken,
+    campaign::Compared,
+    failures, machines, request,
     runner::{self, LoadResult, RunResult},
     symbols,
 };
@@ -21,6 +24,20 @@ pub(crate) struct RunId<'a> {
     pub(crate) deviations: &'a [Deviation],
 }
 
+/// A finding whose history begins with the failures that the run was given.
+fn with_failures(raw: &RawFinding, base: &RunResult) -> RawFinding {
+    let failed = base.ledgers.may_fail().iter().filter(|(request, _)| request.has_failed);
+    let failed = failed.filter(|(_, origin)| origin.seq < raw.origin.seq);
+    let steps = failed.map(|(request, origin)| RawStep {
+        seq: Some(origin.seq),
+        message: failures::in_words(request),
+    });
+    let history = steps.chain(raw.history.iter().cloned()).collect();
+    let mut raw = raw.clone();
+    raw.history = history;
+    raw
+}
+
 impl Campaign<'_> {
     /// Confirms a finding. `Ok(None)`: nothing came of the suspicion. `Err`: our bug.
     pub(crate) fn confirm(
@@ -30,29 +47,35 @@ impl Campaign<'_> {
         base: &RunResult,
     ) -> Result<Option<Finding>, String> {
         let is_confirmed = match (raw.confirm, id.script) {
-            (Confirmation::Repeats, _) | (_, None) => true,
-            (Confirmation::FollowsOtherMarks, Some(script)) => {
+            (Confirmation::Repeats, _) => true,
+            // DriverEntry did not survive, and not because of what is only suspected.
+            (_, None) => false,
+            (
+                Confirmation::FollowsOtherMarks | Confirmation::FollowsOtherMarkBytes,
+                Some(script),
+            ) => {
+                let is_byte = raw.confirm == Confirmation::FollowsOtherMarkBytes;
                 let other = self.run(script, MarkSet::Second, id.deviations)?;
-                other
-                    .findings
-                    .iter()
-                    .any(|f| f.rule == raw.rule && f.site_ip == raw.site_ip && f.marks == raw.marks)
+                // A byte may be that of several marks; those of one place follow in both runs.
+                let follows = |marks: &[(u8, u32)]| marks.iter().any(|m| raw.marks.contains(m));
+                other.findings.iter().any(|f| {
+                    f.rule == raw.rule
+                        && f.site_ip == raw.site_ip
+                        && (!is_byte || f.site == raw.site)
+                        && follows(&f.marks)
+                })
             }
             (Confirmation::DiffersByTail { ordinal }, Some(script)) => {
-                let mut differs = false;
-                for answer in 1..SYSTEM_BUFFER_TAILS {
-                    let mut deviations = id.deviations.to_vec();
-                    let kind = SYSTEM_BUFFER_TAIL.number;
-                    deviations.push(Deviation { kind, ordinal, answer });
-                    let other = self.run(script, MarkSet::First, &deviations)?;
-                    differs |= other.decisions != base.decisions;
-                }
-                differs
+                self.differs_by_tail((script, id.deviations), ordinal, base)?
+            }
+            (Confirmation::DiffersByFill, Some(script)) => {
+                self.culprit_of_fill((script, id.deviations), base)? == Some(raw.origin.ip)
             }
         };
         if !is_confirmed {
             return Ok(None);
         }
+        let raw = &with_failures(raw, base);
         let moments = raw.history.iter().filter_map(|step| step.seq).chain([raw.site]);
         let recorded = self.record(id, moments.collect())?;
         let Some(index) = recorded.findings.iter().position(|f| f.repeats(raw)) else {
@@ -68,13 +91,74 @@ impl Campaign<'_> {
         Ok(Some(finding))
     }
 
+    /// Whether runs that differ only in what lies behind the caller's input end differently.
+    fn differs_by_tail(
+        &mut self,
+        (script, deviations): (usize, &[Deviation]),
+        ordinal: u32,
+        base: &RunResult,
+    ) -> Result<bool, String> {
+        let run = (script, deviations.to_vec());
+        if let Some(known) = self.compared.as_ref()
+            && known.run == run
+            && known.tail == Some(ordinal)
+        {
+            return Ok(known.difference.is_some());
+        }
+        let mut differs = false;
+        for answer in 1..SYSTEM_BUFFER_TAILS {
+            let mut deviations = deviations.to_vec();
+            let kind = SYSTEM_BUFFER_TAIL.number;
+            deviations.push(Deviation { kind, ordinal, answer });
+            let other = self.run(script, MarkSet::First, &deviations)?;
+            differs |= other.decisions != base.decisions;
+        }
+        let difference = differs.then_some(None);
+        self.compared = Some(Compared { run, tail: Some(ordinal), difference });
+        Ok(differs)
+    }
+
+    /// The decision that makes runs with other bytes in undefined memory end differently.
+    ///
+    /// Up to it the runs go alike: it is the last decision that a run has in common with one that
+    /// ends differently, after the same calls.
+    fn culprit_of_fill(
+        &mut self,
+        (script, deviations): (usize, &[Deviation]),
+        base: &RunResult,
+    ) -> Result<Option<GuestAddr>, String> {
+        let run = (script, deviations.to_vec());
+        if let Some(known) = self.compared.as_ref()
+            && known.run == run
+            && known.tail.is_none()
+        {
+            return Ok(known.difference.flatten());
+        }
+        let fill = self.conditions.fill;
+        let mut culprit = None;
+        for other_fill in [!fill, if fill == 0 { 0x3c } else { 0 }] {
+            let other = self.run_filled(script, other_fill, deviations)?;
+            if other.decisions == base.decisions {
+                continue;
+            }
+            let theirs = other.ledgers.undefined_decisions();
+            let ours = base.ledgers.undefined_decisions();
+            culprit = ours.iter().rev().find(|decision| theirs.contains(decision)).map(|d| d.0);
+            break;
+        }
+        let difference = culprit.map(Some);
+        self.compared = Some(Compared { run, tail: None, difference });
+        Ok(culprit)
+    }
+
     /// Carries out a run on a new machine and records the stacks of these moments.
     pub(crate) fn record(&self, id: RunId<'_>, mut moments: Vec<Seq>) -> Result<RunResult, String> {
         moments.sort_unstable();
         moments.dedup();
-        runner::guarded(|| match runner::load(self.target, &self.conditions, moments) {
+        let (load, run) = machines::part(id.deviations);
+        runner::guarded(|| match runner::load(self.target, &self.conditions, &load, moments) {
             LoadResult::Loaded(mut loaded) => match id.script.and_then(|i| self.scripts.get(i)) {
-                Some(script) => Ok(loaded.run(script, id.deviations)),
+                Some(script) => Ok(loaded.run(script, &run)),
                 None => Err("a machine that stopped in DriverEntry now goes on".to_owned()),
             },
             LoadResult::Ended(result, ..) => Ok(*result),
@@ -122,8 +206,9 @@ impl Campaign<'_> {
     /// Names a run.
     pub(crate) fn token(&self, id: RunId<'_>) -> ReplayToken {
         ReplayToken {
+            processors: self.settings.processors,
             image: self.target.image_mark(),
-            script: id.script.and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
+            script: id.script.map_or(0, |index| self.script_number(index)),
             seed: self.settings.seed,
             deviations: id.deviations.to_vec(),
         }

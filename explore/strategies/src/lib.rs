@@ -10,13 +10,18 @@ mod confirm;
 mod coverage;
 mod digest;
 mod double_fetch;
+mod failures;
+mod machines;
+mod races;
 mod request;
 mod runner;
 mod symbols;
 mod target;
 mod token;
 
-pub use campaign::{Campaign, InternalError, ReplayError, Results, Settings, Unsupported};
+pub use campaign::{
+    Campaign, FILL, InternalError, Plan, ReplayError, Results, Settings, Unsupported,
+};
 pub use coverage::{CoverageReport, EntryPoint};
 pub use target::Target;
 pub use token::{ReplayToken, TokenError};

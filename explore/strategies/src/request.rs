@@ -20,6 +20,11 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
         ),
         Command::Cancel { .. } => format!("cancel of the requests to `{path}`"),
         Command::Idle { .. } => "rest".to_owned(),
+        Command::Together(commands) => {
+            let words: Vec<String> =
+                commands.iter().map(|command| in_words(command, script)).collect();
+            format!("together: {}", words.join(" | "))
+        }
         Command::Shutdown => "system shutdown".to_owned(),
     }
 }

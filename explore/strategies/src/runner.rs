@@ -7,7 +7,8 @@ use std::{
 };
 
 use choice_tape::{Deviation, Tape};
-use events::{Origin, Seq};
+use events::{MayFail, Origin, Seq, random_schedule};
+use guest_memory::{GuestAddr, Logged};
 use nt_abi::NtStatus;
 use system::{
     Command, Coverage, DeviceInfo, FileRef, Machine, MachineConfig, MachineSnapshot, Reply,
@@ -22,9 +23,19 @@ use crate::{Target, digest::Digest};
 #[derive(Clone, Debug)]
 pub(crate) struct Conditions {
     pub(crate) fill: u8,
+    /// 0: fair turns; else the seed of random schedules.
+    pub(crate) schedule: u64,
+    pub(crate) processors: u8,
     pub(crate) limit_events: u64,
     pub(crate) keep_going: bool,
     pub(crate) without: Vec<&'static Rule>,
+}
+
+impl Conditions {
+    fn tape(&self, deviations: &[Deviation]) -> Tape {
+        let tape = Tape::new(deviations.iter().copied());
+        if self.schedule == 0 { tape } else { tape.with_chance(random_schedule(self.schedule)) }
+    }
 }
 
 /// How a run ended.
@@ -36,7 +47,7 @@ pub(crate) struct RunResult {
     pub(crate) ledgers: Ledgers,
     /// Statuses, lengths and calls of kernel routines.
     pub(crate) decisions: Digest,
-    /// Those, and the data that the caller got.
+    /// The statuses and lengths, and the data that the caller got.
     pub(crate) outcome: Digest,
     /// Stacks of the moments asked for.
     pub(crate) recorded: Vec<(Origin, Vec<StackFrame>)>,
@@ -44,6 +55,43 @@ pub(crate) struct RunResult {
     pub(crate) commands: Vec<Option<Command>>,
     /// What the last request came to.
     pub(crate) last_status: Option<NtStatus>,
+    /// Who touched what, if that was watched.
+    pub(crate) watched: Watched,
+    /// True if DriverEntry failed, or was not survived.
+    pub(crate) ended_at_load: bool,
+}
+
+/// In which order the requests of [`Command::Together`] go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// Together.
+    #[default]
+    Together,
+    /// One after the other.
+    InOrder,
+    /// One after the other, the last one first.
+    Reversed,
+}
+
+/// What a run watches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) callers: Callers,
+    /// Pages known to be shared.
+    pub(crate) pages: Vec<GuestAddr>,
+    /// Bytes whose every access is logged.
+    pub(crate) logged: Option<(GuestAddr, u32)>,
+}
+
+/// What came of watching.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched {
+    /// Pages that several lanes touched.
+    pub(crate) pages: Vec<GuestAddr>,
+    /// Accesses to the logged bytes.
+    pub(crate) log: Vec<Logged>,
+    /// What the logged bytes held when requests that were under way together had ended.
+    pub(crate) value: Option<u64>,
 }
 
 /// A machine after DriverEntry, ready to be taken back there.
@@ -51,6 +99,7 @@ pub(crate) struct RunResult {
 pub(crate) struct Loaded {
     machine: Machine,
     snapshot: MachineSnapshot,
+    conditions: Conditions,
     /// Devices that exist then.
     pub(crate) devices: Vec<DeviceInfo>,
     /// Where the image is.
@@ -59,6 +108,8 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<(String, u32)>,
     /// What DriverEntry returned, if it failed.
     pub(crate) load_failure: Option<NtStatus>,
+    /// Requests of DriverEntry that may fail.
+    pub(crate) requests: Vec<(MayFail, Origin)>,
 }
 
 /// What came of loading.
@@ -75,8 +126,13 @@ pub(crate) enum LoadResult {
 /// One second, and then some: what a patient caller waits before it gives up.
 const PATIENCE_100NS: u64 = 30_000_000;
 
-/// Makes a machine and calls DriverEntry. Deviations count from there on.
-pub(crate) fn load(target: &Target, conditions: &Conditions, record: Vec<Seq>) -> LoadResult {
+/// Makes a machine and calls DriverEntry, with these deviations until it returns.
+pub(crate) fn load(
+    target: &Target,
+    conditions: &Conditions,
+    deviations: &[Deviation],
+    record: Vec<Seq>,
+) -> LoadResult {
     let config = MachineConfig {
         image: Arc::clone(&target.image),
         image_name: target.name.clone(),
@@ -84,11 +140,13 @@ pub(crate) fn load(target: &Target, conditions: &Conditions, record: Vec<Seq>) -
         limit_events: conditions.limit_events,
         record,
         trace: false,
+        processors: conditions.processors,
     };
     let without = conditions.without.clone();
     let options = Options { keep_going: conditions.keep_going, without };
     let verifier = Verifier::new(options, rulebook::monitors());
-    let mut machine = match Machine::new(config, Tape::default(), Box::new(verifier)) {
+    let tape = conditions.tape(deviations);
+    let mut machine = match Machine::new(config, tape, Box::new(verifier)) {
         Ok(machine) => machine,
         Err(stopped) => return LoadResult::Refused(stopped),
     };
@@ -97,7 +155,7 @@ pub(crate) fn load(target: &Target, conditions: &Conditions, record: Vec<Seq>) -
         Ok(reply) => {
             let load_failure = match reply {
                 Reply::Done { status, .. } if !status.is_success() => Some(status),
-                Reply::Done { .. } | Reply::Pending => None,
+                Reply::Done { .. } | Reply::Pending | Reply::Together(_) => None,
                 // DriverEntry waits for something that never comes.
                 Reply::Blocked => Some(NtStatus::STATUS_TIMEOUT),
             };
@@ -106,13 +164,26 @@ pub(crate) fn load(target: &Target, conditions: &Conditions, record: Vec<Seq>) -
             let snapshot = machine.capture();
             let entries = machine.coverage().entries;
             let entries = entries.into_iter().map(|(name, rva, _)| (name, rva)).collect();
-            let loaded = Loaded { machine, snapshot, devices, image_base, entries, load_failure };
+            let verifier = machine.observer().as_any().downcast_ref::<Verifier>();
+            let requests = verifier.map(|v| v.ledgers().may_fail().to_vec()).unwrap_or_default();
+            let conditions = conditions.clone();
+            let loaded = Loaded {
+                machine,
+                snapshot,
+                conditions,
+                devices,
+                image_base,
+                entries,
+                load_failure,
+                requests,
+            };
             LoadResult::Loaded(Box::new(loaded))
         }
         Err(stopped) => {
             let mut progress =
                 Progress { last_command: Some(Command::Load), ..Progress::default() };
             let result = progress.result(&mut machine, Some(stopped));
+            let result = RunResult { ended_at_load: true, ..result };
             LoadResult::Ended(Box::new(result), image_base, machine.coverage())
         }
     }
@@ -138,8 +209,22 @@ impl Loaded {
 
     /// Carries out a script from just after DriverEntry.
     pub(crate) fn run(&mut self, script: &Script, deviations: &[Deviation]) -> RunResult {
-        self.machine.restore(&self.snapshot, Tape::new(deviations.iter().copied()));
+        self.run_watched(script, deviations, None)
+    }
+
+    /// The same, watching who touches which memory.
+    pub(crate) fn run_watched(
+        &mut self,
+        script: &Script,
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> RunResult {
+        self.machine.restore(&self.snapshot, self.conditions.tape(deviations));
         let mut progress = Progress::default();
+        if let Some(watch) = watch {
+            self.machine.track(watch.pages.clone(), watch.logged);
+            progress.watch = watch.clone();
+        }
         let stopped = if self.load_failure.is_none() {
             progress.carry_out(&mut self.machine, &script.commands).err()
         } else {
@@ -147,7 +232,8 @@ impl Loaded {
             None
         };
         let stopped = stopped.or_else(|| self.machine.finish().err());
-        progress.result(&mut self.machine, stopped)
+        let ended_at_load = self.load_failure.is_some();
+        RunResult { ended_at_load, ..progress.result(&mut self.machine, stopped) }
     }
 }
 
@@ -160,6 +246,8 @@ struct Progress {
     last_status: Option<NtStatus>,
     last_command: Option<Command>,
     commands: Vec<Option<Command>>,
+    watch: Watch,
+    value: Option<u64>,
 }
 
 impl Progress {
@@ -178,10 +266,11 @@ impl Progress {
                 }
                 _ => {}
             }
-            if reply == Reply::Blocked
-                && let Some(file) = file_of(command)
-            {
+            let blocked = blocked_files(command, &reply);
+            if !blocked.is_empty() {
                 self.execute(machine, &Command::Idle { time_100ns: PATIENCE_100NS })?;
+            }
+            for file in blocked {
                 self.execute(machine, &Command::Cancel { file })?;
             }
         }
@@ -189,6 +278,27 @@ impl Progress {
     }
 
     fn execute(&mut self, machine: &mut Machine, command: &Command) -> Result<Reply, Stopped> {
+        let Command::Together(list) = command else { return self.execute_one(machine, command) };
+        let mut reply = Reply::Pending;
+        match self.watch.callers {
+            Callers::Together => reply = self.execute_one(machine, command)?,
+            Callers::InOrder => {
+                for command in list {
+                    reply = self.execute_one(machine, command)?;
+                }
+            }
+            Callers::Reversed => {
+                for command in list.iter().rev() {
+                    reply = self.execute_one(machine, command)?;
+                }
+            }
+        }
+        let logged = self.watch.logged;
+        self.value = logged.and_then(|(at, size_bytes)| machine.peek(at, size_bytes));
+        Ok(reply)
+    }
+
+    fn execute_one(&mut self, machine: &mut Machine, command: &Command) -> Result<Reply, Stopped> {
         // Waiting is not what a finding is about.
         if !matches!(command, Command::Idle { .. }) {
             self.last_command = Some(command.clone());
@@ -196,7 +306,18 @@ impl Progress {
         let reply = machine.execute(command);
         self.note_findings(machine);
         let reply = reply?;
-        match &reply {
+        self.note_reply(command, &reply);
+        Ok(reply)
+    }
+
+    fn note_reply(&mut self, command: &Command, reply: &Reply) {
+        match reply {
+            Reply::Together(replies) => {
+                let Command::Together(commands) = command else { return };
+                for (command, reply) in commands.iter().zip(replies) {
+                    self.note_reply(command, reply);
+                }
+            }
             Reply::Done { status, information, output } => {
                 self.decisions.number(u64::from(status.0));
                 self.decisions.number(*information);
@@ -212,7 +333,6 @@ impl Progress {
             Reply::Pending => self.decisions.number(1 << 40),
             Reply::Blocked => self.decisions.number(2 << 40),
         }
-        Ok(reply)
     }
 
     /// Remembers what was going on when the latest findings were made.
@@ -225,7 +345,6 @@ impl Progress {
     fn result(&mut self, machine: &mut Machine, stopped: Option<Stopped>) -> RunResult {
         self.note_findings(machine);
         let mut decisions = self.decisions;
-        decisions.number(machine.call_digest());
         if let Some(stopped) = &stopped {
             decisions.bytes(format!("{stopped:?}").as_bytes());
         }
@@ -237,6 +356,7 @@ impl Progress {
         }
         let mut outcome = decisions;
         outcome.digest(self.outputs);
+        decisions.number(machine.call_digest());
         RunResult {
             stopped,
             findings,
@@ -246,7 +366,29 @@ impl Progress {
             recorded: machine.recorded(),
             commands: std::mem::take(&mut self.commands),
             last_status: self.last_status,
+            watched: Watched {
+                pages: machine.shared_pages(),
+                log: machine.access_log(),
+                value: self.value,
+            },
+            ended_at_load: false,
         }
+    }
+}
+
+/// The files whose callers wait in vain.
+fn blocked_files(command: &Command, reply: &Reply) -> Vec<FileRef> {
+    match (command, reply) {
+        (Command::Together(commands), Reply::Together(replies)) => {
+            let each = commands.iter().zip(replies);
+            each.flat_map(|(command, reply)| blocked_files(command, reply)).collect()
+        }
+        // Requests that go one after the other: any of them may be the one that waits.
+        (Command::Together(commands), Reply::Blocked) => {
+            commands.iter().filter_map(file_of).collect()
+        }
+        (command, Reply::Blocked) => file_of(command).into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -262,6 +404,7 @@ fn file_of(command: &Command) -> Option<FileRef> {
         | Command::Unload
         | Command::Open { .. }
         | Command::Idle { .. }
+        | Command::Together(_)
         | Command::Shutdown => None,
     }
 }

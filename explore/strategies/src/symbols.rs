@@ -22,7 +22,7 @@ pub(crate) fn site(
         export: origin.export.map(str::to_owned),
         ..Site::default()
     };
-    // A routine that returned is on no stack any more; the origin names its first instruction.
+    // A routine that returned is on no stack any more; the origin names where it returned.
     let returned = returned_routine(target, image_base, origin);
     let stack = match stack.iter().any(|frame| frame.rva.is_some()) {
         true => stack,

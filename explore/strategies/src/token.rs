@@ -1,12 +1,14 @@
 //! The replay token: one line that names a run exactly.
 //!
-//! `1.<image>.<run>.<seed>[.<deviations>]`: a version, eight hex digits of the image's SHA-256, the
-//! number of the script and the seed in base 36, and deviations `kind_ordinal_answer` in base 36,
-//! joined by `-`.
+//! `2.<image>.<run>.<seed>.<processors>[.<deviations>]`: a version, eight hex digits of the image's
+//! SHA-256, the number of the script, the seed and the number of processors in base 36, and
+//! deviations `kind_ordinal_answer` in base 36, joined by `-`. A kind from 256 on is a question
+//! that DriverEntry asked; its own number is that less 256.
 
 use std::{fmt, str::FromStr};
 
 use choice_tape::Deviation;
+use system::MAX_PROCESSORS;
 
 /// Names a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct ReplayToken {
     pub script: u32,
     /// The seed.
     pub seed: u64,
+    /// Processors of the machine.
+    pub processors: u8,
     /// The deviations from the friendly answers.
     pub deviations: Vec<Deviation>,
 }
@@ -25,10 +29,13 @@ pub struct ReplayToken {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Another form.
-    #[error("not a replay token: expected `1.<image>.<run>.<seed>`, optionally with deviations")]
+    #[error(
+        "not a replay token: expected `2.<image>.<run>.<seed>.<processors>`, \
+        optionally with deviations"
+    )]
     Malformed,
     /// Another version.
-    #[error("the token has version `{found}`, this program reads version `1`")]
+    #[error("the token has version `{found}`, this program reads version `2`")]
     Version {
         /// What it says.
         found: String,
@@ -41,7 +48,7 @@ pub enum TokenError {
     },
 }
 
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// No run of ours has more; a token from a stranger must not cost much.
 const MAX_DEVIATIONS: usize = 64;
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -49,7 +56,8 @@ const MAX_TOKEN_BYTES: usize = 4096;
 impl fmt::Display for ReplayToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{VERSION}.{:08x}.", self.image)?;
-        write!(f, "{}.{}", base36(u64::from(self.script)), base36(self.seed))?;
+        let numbers = [u64::from(self.script), self.seed, u64::from(self.processors)];
+        write!(f, "{}", numbers.map(base36).join("."))?;
         for (index, deviation) in self.deviations.iter().enumerate() {
             let Deviation { kind, ordinal, answer } = *deviation;
             let separator = if index == 0 { '.' } else { '-' };
@@ -74,12 +82,12 @@ impl FromStr for ReplayToken {
         if *version != VERSION && is_number && version.len() <= 8 {
             return Err(TokenError::Version { found: (*version).to_owned() });
         }
-        let (image, script, seed, deviations) = match rest {
-            [image, script, seed] if *version == VERSION => (image, script, seed, ""),
-            [image, script, seed, deviations] if *version == VERSION => {
-                (image, script, seed, *deviations)
-            }
-            _ => return Err(TokenError::Malformed),
+        let (numbers, deviations) = match rest {
+            [numbers @ .., deviations] if numbers.len() == 4 => (numbers, *deviations),
+            numbers => (numbers, ""),
+        };
+        let ([image, script, seed, processors], VERSION) = (numbers, *version) else {
+            return Err(TokenError::Malformed);
         };
         let part = |part| TokenError::Part { part };
         let is_hex = image.len() == 8 && image.bytes().all(|b| b.is_ascii_hexdigit());
@@ -90,6 +98,9 @@ impl FromStr for ReplayToken {
             image: u32::from_str_radix(image, 16).map_err(|_| part("image"))?,
             script: narrow(script).ok_or_else(|| part("run number"))?,
             seed: from_base36(seed).ok_or_else(|| part("seed"))?,
+            processors: narrow(processors)
+                .filter(|count| (1..=MAX_PROCESSORS).contains(count))
+                .ok_or_else(|| part("number of processors"))?,
             deviations: parse_deviations(deviations).ok_or_else(|| part("list of deviations"))?,
         })
     }
@@ -148,13 +159,14 @@ mod tests {
             Deviation { kind: 1, ordinal: 36, answer: 1 },
             Deviation { kind: u16::MAX, ordinal: u32::MAX, answer: u32::MAX },
         ];
-        let token = ReplayToken { image: 0x7f3a, script: 70, seed: u64::MAX, deviations };
+        let token =
+            ReplayToken { image: 0x7f3a, script: 70, seed: u64::MAX, processors: 8, deviations };
         let text = token.to_string();
-        assert!(text.starts_with("1.00007f3a.1y.3w5e11264sgsf.1_10_1-"), "{text}");
+        assert!(text.starts_with("2.00007f3a.1y.3w5e11264sgsf.8.1_10_1-"), "{text}");
         assert_eq!(text.parse(), Ok(token));
-        let plain = ReplayToken { image: 1, ..ReplayToken::default() };
-        assert_eq!(plain.to_string(), "1.00000001.0.0");
-        assert_eq!("1.00000001.0.0".parse(), Ok(plain));
+        let plain = ReplayToken { image: 1, processors: 1, ..ReplayToken::default() };
+        assert_eq!(plain.to_string(), "2.00000001.0.0.1");
+        assert_eq!("2.00000001.0.0.1".parse(), Ok(plain));
         assert_eq!(base36(35), "z");
     }
 
@@ -168,24 +180,26 @@ mod tests {
         let malformed = |e: &TokenError| *e == TokenError::Malformed;
         let damaged = |e: &TokenError| matches!(e, TokenError::Part { .. });
         for text in
-            ["", ".", "1", "1.2", "x.00000001.0.0", "1.00000001.0", "1.00000001.0.0.1_0_1.9"]
+            ["", ".", "2", "2.2", "x.00000001.0.0.1", "2.00000001.0.0", "2.00000001.0.0.1.1_0_1.9"]
         {
             check(text, malformed);
         }
-        check("2.00000001.0.0", |e| matches!(e, TokenError::Version { .. }));
+        check("1.00000001.0.0", |e| matches!(e, TokenError::Version { .. }));
         check("17.what.ever", |e| matches!(e, TokenError::Version { .. }));
         for text in [
-            "1.0000001.0.0",
-            "1.+0000001.0.0",
-            "1.00000001.-1.0",
-            "1.00000001.zzzzzzzz.0",
-            "1.00000001.0.+1",
-            "1.00000001.0.zzzzzzzzzzzzzzzz",
-            "1.00000001.0.0.1_0",
-            "1.00000001.0.0.1_0_0",
-            "1.00000001.0.0.1_0_1_1",
-            "1.00000001.0.0.-",
-            "1.00000001.0.ä",
+            "2.0000001.0.0.1",
+            "2.+0000001.0.0.1",
+            "2.00000001.-1.0.1",
+            "2.00000001.zzzzzzzz.0.1",
+            "2.00000001.0.+1.1",
+            "2.00000001.0.zzzzzzzzzzzzzzzz.1",
+            "2.00000001.0.0.0",
+            "2.00000001.0.0.9",
+            "2.00000001.0.0.1.1_0",
+            "2.00000001.0.0.1.1_0_0",
+            "2.00000001.0.0.1.1_0_1_1",
+            "2.00000001.0.0.1.-",
+            "2.00000001.0.ä.1",
         ] {
             check(text, damaged);
         }

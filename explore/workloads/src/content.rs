@@ -93,13 +93,14 @@ fn ten() -> FieldValue {
     FieldValue::Number(10)
 }
 
-/// A mark of four bytes. Its low half is a plausible port; all of it is aligned to 8.
+/// A mark of four bytes. Its low half is a plausible port, and so is each byte but the top one,
+/// which is zero; all of it is aligned to 8. The bytes at one place differ between the sets.
 fn mark(set: MarkSet, index: u32) -> u32 {
     let base = match set {
-        MarkSet::First => 0x00c5_4d00,
-        MarkSet::Second => 0x00b6_3e00,
+        MarkSet::First => 0x00c5_4d08,
+        MarkSet::Second => 0x00b6_3e80,
     };
-    base + 8 * (index + 1)
+    base + 0x0001_0108 * index
 }
 
 /// A mark like a physical address above 4 GiB that no RAM of a small machine has.
@@ -123,10 +124,17 @@ fn kernel(set: MarkSet, index: u32) -> u64 {
 
 /// Marks for a buffer too short for one of four bytes.
 fn narrow_marks(length_bytes: u32, set: MarkSet) -> Content {
-    let size_bytes = if length_bytes >= 2 { 2 } else { 1 };
-    let value = FieldValue::Mark(u64::from(mark(set, 0)));
-    let fields = (length_bytes > 0).then_some(FieldSpec { offset_bytes: 0, size_bytes, value });
-    Content::Fields(fields.into_iter().collect())
+    let sizes: &[u8] = match length_bytes {
+        0 => &[],
+        1 => &[1],
+        2 => &[2],
+        _ => &[2, 1],
+    };
+    let fields = (0..).zip([0, 2]).zip(sizes).map(|((index, offset_bytes), &size_bytes)| {
+        let value = FieldValue::Mark(u64::from(mark(set, index)));
+        FieldSpec { offset_bytes, size_bytes, value }
+    });
+    Content::Fields(fields.collect())
 }
 
 /// `{ PHYSICAL_ADDRESS address; ULONG unit, count, ... }`
@@ -173,6 +181,19 @@ mod tests {
                     let low: BTreeSet<u64> = all.iter().map(|value| value & 0xffff).collect();
                     assert_eq!(low.len(), all.len());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_of_a_mark_stays_in_the_other_set() {
+        for length_bytes in [1, 2, 3, 4, 64] {
+            let first = marks(Filling::Marks, length_bytes, MarkSet::First);
+            let second = marks(Filling::Marks, length_bytes, MarkSet::Second);
+            for (a, b) in first.iter().zip(second) {
+                let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+                assert!(a.iter().zip(b).take(3).all(|(a, b)| *a != b && *a != 0 && b != 0));
+                assert_eq!(a[3..], [0; 5]);
             }
         }
     }

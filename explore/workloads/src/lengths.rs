@@ -44,6 +44,22 @@ pub(crate) fn around(expected: &[u32]) -> Vec<u32> {
     list
 }
 
+/// Lengths that satisfy most checks, the likeliest first: those expected, and a roomy one.
+pub(crate) fn enough(expected: &[u32]) -> Vec<u32> {
+    let mut list = Vec::new();
+    push_new(&mut list, expected.iter().copied().take(3));
+    push_new(&mut list, [64]);
+    list
+}
+
+/// Lengths below what is expected.
+pub(crate) fn short(expected: &[u32]) -> Vec<u32> {
+    let mut list = vec![0, 1];
+    let half = expected.first().map(|length| length / 2);
+    push_new(&mut list, half.filter(|length| *length > 1));
+    list
+}
+
 /// Usual sizes of structures and buffers, for what no comparison in the image tells.
 pub(crate) const USUAL: [u32; 18] =
     [2, 12, 20, 24, 32, 33, 40, 48, 65, 96, 100, 128, 255, 256, 257, 260, 512, 1024];
@@ -67,7 +83,7 @@ fn push_new(list: &mut Vec<u32>, lengths: impl IntoIterator<Item = u32>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{around, of_code};
+    use super::{around, enough, of_code, short};
     use crate::Facts;
 
     #[test]
@@ -77,5 +93,7 @@ mod tests {
         assert_eq!(of_code(&facts, 0x22_2003), [23, 24, 64, 4, 8, 16]);
         assert_eq!(of_code(&facts, 0x22_2007), [64, 4, 8, 16]);
         assert_eq!(around(&[24]), [0, 1, 23, 24, 25, 4096, 4097]);
+        assert_eq!((enough(&[24]), short(&[24])), (vec![24, 64], vec![0, 1, 12]));
+        assert_eq!((enough(&[]), short(&[])), (vec![64], vec![0, 1]));
     }
 }

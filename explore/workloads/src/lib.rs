@@ -7,6 +7,7 @@
 mod content;
 mod facts;
 mod lengths;
+mod pairs;
 mod plan;
 
 pub use content::MarkSet;

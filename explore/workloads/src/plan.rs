@@ -6,6 +6,7 @@ use crate::{
     Facts, MarkSet,
     content::Filling,
     lengths::{self, PAGE},
+    pairs,
 };
 
 /// One run, after DriverEntry.
@@ -48,7 +49,14 @@ pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet) -> Vec<Script
         lanes.push(target.unknown_codes());
     }
     lanes.push(vec![script("system shutdown".to_owned(), vec![Command::Shutdown])]);
-    take_turns(lanes)
+    let mut scripts = take_turns(lanes);
+    // Behind all others, so that their numbers stay.
+    for device in devices {
+        let Some(path) = path_of(device) else { continue };
+        let target = Target { path, device, facts, marks };
+        scripts.extend(pairs::of_device(&target));
+    }
+    scripts
 }
 
 /// A path by which user mode reaches the device: a link, or its name.
@@ -57,7 +65,7 @@ fn path_of(device: &DeviceInfo) -> Option<&str> {
     (!path.is_empty()).then_some(path)
 }
 
-fn script(about: String, mut commands: Vec<Command>) -> Script {
+pub(crate) fn script(about: String, mut commands: Vec<Command>) -> Script {
     commands.push(Command::Unload);
     Script { about, commands }
 }
@@ -74,15 +82,15 @@ fn take_turns(lanes: Vec<Vec<Script>>) -> Vec<Script> {
 
 /// A device, and how it is reached.
 #[derive(Clone, Copy)]
-struct Target<'a> {
-    path: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a str,
     device: &'a DeviceInfo,
-    facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     marks: MarkSet,
 }
 
 impl Target<'_> {
-    fn open(&self, file: FileRef, mode: CallMode) -> Command {
+    pub(crate) fn open(&self, file: FileRef, mode: CallMode) -> Command {
         self.open_path(file, self.path.to_owned(), mode)
     }
 
@@ -246,15 +254,20 @@ impl Target<'_> {
         list
     }
 
-    /// Lengths at the borders of what is expected, input and output apart.
+    /// Lengths at the borders of what is expected, input and output apart: a driver that checks one
+    /// of them well may have forgotten the other.
     fn borders(&self, code: u32, expected: &[u32]) -> Vec<Script> {
-        let typical = expected.first().copied().unwrap_or(64);
         let mut list = Vec::new();
-        for length_bytes in lengths::around(expected) {
-            if length_bytes != typical {
+        for (index, enough_bytes) in lengths::enough(expected).into_iter().enumerate() {
+            // Everything around what is expected beside the likeliest length, little beside others.
+            let lengths = match index {
+                0 => lengths::around(expected),
+                _ => lengths::short(expected),
+            };
+            for length_bytes in lengths.into_iter().filter(|length| *length != enough_bytes) {
                 let input = self.user(length_bytes, Filling::SmallNumbers);
-                list.push(self.control(code, input, self.zeros(typical)));
-                let input = self.user(typical, Filling::SmallNumbers);
+                list.push(self.control(code, input, self.zeros(enough_bytes)));
+                let input = self.user(enough_bytes, Filling::SmallNumbers);
                 list.push(self.control(code, input, self.zeros(length_bytes)));
             }
         }
@@ -276,14 +289,19 @@ impl Target<'_> {
         self.one(about, Command::DeviceControl { file: FILE, code, input, output })
     }
 
-    fn user(&self, length_bytes: u32, filling: Filling) -> BufferSpec {
+    /// A control code of the device's type.
+    pub(crate) fn any_code(&self) -> u32 {
+        self.device.device_type << 16 | 0x2000
+    }
+
+    pub(crate) fn user(&self, length_bytes: u32, filling: Filling) -> BufferSpec {
         if length_bytes == 0 {
             return BufferSpec::Null { length_bytes };
         }
         BufferSpec::User { length_bytes, content: filling.content(length_bytes, self.marks) }
     }
 
-    fn zeros(&self, length_bytes: u32) -> BufferSpec {
+    pub(crate) fn zeros(&self, length_bytes: u32) -> BufferSpec {
         self.user(length_bytes, Filling::Zeros)
     }
 }

@@ -3,7 +3,7 @@
 //! The kernel asks them from the tape; the explorer writes deviations for them. The friendly answer
 //! is always 0.
 
-use choice_tape::ChoiceKind;
+use choice_tape::{Chance, ChoiceKind};
 
 /// Has another thread of the caller unmapped the page just before this touch? Options: 2. Asked for
 /// each `UserFetch`; the question's number is `UserFetch::ordinal`.
@@ -38,9 +38,75 @@ pub const SYSTEM_BUFFER_TAILS: u32 = 3;
 /// table entries.
 pub const MAPPING_FAILURE: ChoiceKind = ChoiceKind { number: 5, name: "mapping_failure" };
 
+/// Fail to create this object? Options: 2. Asked for each device, link, thread, work item or IRP
+/// that a driver asks for.
+///
+/// Source: "IoCreateDevice", "IoCreateSymbolicLink", "PsCreateSystemThread": an error status;
+/// "IoAllocateWorkItem", "IoAllocateIrp", "IoBuildDeviceIoControlRequest": NULL when resources are
+/// insufficient.
+pub const CREATION_FAILURE: ChoiceKind = ChoiceKind { number: 9, name: "creation_failure" };
+
+/// Does another processor or thread go on at this kernel call? Options: 2. Asked before each call
+/// that driver code makes and after it, while anybody else could run.
+///
+/// Source: "Introduction to Spin Locks", "Scheduling, Thread Context, and IRQL": other processors
+/// run at any time, and a thread may be preempted at any point below `DISPATCH_LEVEL`.
+pub const PREEMPTION: ChoiceKind = ChoiceKind { number: 6, name: "preemption" };
+
+/// After how many instructions does this turn of a processor end? Options: [`TURN_LENGTHS`]; 0 is a
+/// fair length. Asked at the start of each turn while anybody else could run.
+///
+/// Source: as for [`PREEMPTION`].
+pub const TURN_LENGTH: ChoiceKind = ChoiceKind { number: 7, name: "turn_length" };
+/// Its number of options.
+pub const TURN_LENGTHS: u32 = 1 + 4096;
+
+/// Which processor goes on? Options: as many as can run, in rotation; 0 is the next. Asked at the
+/// start of each turn while more than one can.
+///
+/// Source: as for [`PREEMPTION`].
+pub const NEXT_PROCESSOR: ChoiceKind = ChoiceKind { number: 8, name: "next_processor" };
+
+/// Does user mode suspend the thread here? Options: 2. Asked after each kernel call of driver code
+/// in a thread of user mode at which it could get a normal kernel APC, while anybody else could
+/// run. It is resumed when nothing else can run.
+///
+/// Source: "Types of APCs", "Disabling APCs": a normal kernel APC interrupts a thread at
+/// `PASSIVE_LEVEL` outside of critical and guarded regions; `SuspendThread` is one.
+pub const SUSPENSION: ChoiceKind = ChoiceKind { number: 20, name: "suspension" };
+
+/// Does another processor or thread go on when this instruction is about to run for the n-th time?
+/// The ordinal is its offset in the first driver's image, the answer is n. Never asked: a tape that
+/// names such points sets them, and [`NO_SWITCH`] sets one only so that it is reported.
+///
+/// An instruction that reads, changes and writes memory without a lock is split there: it goes on
+/// with what it has read. Source: as for [`PREEMPTION`]; "Interlocked Operations": other
+/// processors may access the memory between the read and the write of a plain increment.
+pub const SWITCH_POINT: ChoiceKind = ChoiceKind { number: 40, name: "switch_point" };
+/// The answer that reports a point and switches nowhere.
+pub const NO_SWITCH: u32 = u32::MAX;
+
+/// Random schedules: who runs when is left to chance.
+pub fn random_schedule(seed: u64) -> Chance {
+    const PER_MILLE: &[(ChoiceKind, u32)] =
+        &[(PREEMPTION, 150), (TURN_LENGTH, 300), (NEXT_PROCESSOR, 400), (SUSPENSION, 20)];
+    Chance { seed, per_mille: PER_MILLE }
+}
+
 /// Every kind, for replay tokens and reports.
-pub const CHOICE_KINDS: &[ChoiceKind] =
-    &[USER_PAGE_GONE, USER_BYTES_CHANGE, POOL_FAILURE, SYSTEM_BUFFER_TAIL, MAPPING_FAILURE];
+pub const CHOICE_KINDS: &[ChoiceKind] = &[
+    USER_PAGE_GONE,
+    USER_BYTES_CHANGE,
+    POOL_FAILURE,
+    SYSTEM_BUFFER_TAIL,
+    MAPPING_FAILURE,
+    CREATION_FAILURE,
+    PREEMPTION,
+    TURN_LENGTH,
+    NEXT_PROCESSOR,
+    SUSPENSION,
+    SWITCH_POINT,
+];
 
 /// How bytes of user memory change before a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

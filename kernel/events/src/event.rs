@@ -4,9 +4,11 @@ use guest_memory::GuestAddr;
 use nt_abi::Irql;
 
 use crate::{
-    CanaryTouch, EntryPoint, EntryReturn, ExceptionEscape, IrpComplete, IrpCreate, IrpDispatch,
-    IrpReturn, IrpStuck, IrqlChange, LeftBehind, LimitBroken, MemoryFault, PoolAllocate, PoolFree,
-    Privileged, ResourceTaken, TransferOut, UndefinedDecision, UserFetch,
+    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn,
+    ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck, IrqlChange,
+    IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife, LockRelease,
+    LockRequest, MayFail, MemoryFault, MutexAbandon, PoolAllocate, PoolFree, Privileged, Region,
+    RegionFault, ResourceTaken, SwitchPoint, TransferOut, UndefinedDecision, UserFetch,
 };
 
 /// Ordinal of an event within its run, from 1.
@@ -29,8 +31,9 @@ pub struct Origin {
     /// Its IRQL.
     pub irql: Irql,
     /// The driver's instruction: the one that faulted, or the call into the kernel. For
-    /// [`Event::EntryReturn`] and [`Event::IrpReturn`] the first instruction of the routine that
-    /// returned. Null when no driver code is on the stack.
+    /// [`Event::EntryReturn`] and [`Event::IrpReturn`] the instruction that returned, or the first
+    /// one of a routine that ended by jumping into the kernel. Null when no driver code is on the
+    /// stack.
     pub ip: GuestAddr,
     /// True if `ip` is a return address, so that the instruction ends just before it.
     pub ip_is_return: bool,
@@ -75,6 +78,10 @@ events! {
     ExceptionEscape(ExceptionEscape),
     /// An undefined value decided a branch or an address.
     UndefinedDecision(UndefinedDecision),
+    /// A routine was called with an argument that its page does not allow.
+    ArgumentOutOfRange(ArgumentOutOfRange),
+    /// A request that may fail was answered.
+    MayFail(MayFail),
     /// Pool was asked for.
     PoolAllocate(PoolAllocate),
     /// Pool was given back.
@@ -105,4 +112,32 @@ events! {
     LeftBehind(LeftBehind),
     /// A privileged operation is carried out for a driver.
     Privileged(Privileged),
+    /// A driver asks for a lock.
+    LockRequest(LockRequest),
+    /// A lock was acquired.
+    LockAcquire(LockAcquire),
+    /// A lock was released.
+    LockRelease(LockRelease),
+    /// A lock changed without being acquired or released.
+    LockLife(LockLife),
+    /// An operation on a lock that cannot be carried out.
+    LockFault(LockFault),
+    /// Processors spin, and nothing can end it.
+    Hang(Hang),
+    /// A timer, DPC, APC or dispatcher object is not what the kernel needs it to be.
+    KeptObject(KeptObject),
+    /// A thread enters a critical or guarded region.
+    RegionEnter(Region),
+    /// Critical or guarded regions do not nest as they must.
+    RegionFault(RegionFault),
+    /// A raise that lowers, or the other way round.
+    IrqlMisuse(IrqlMisuse),
+    /// A thread ended that owns a mutex.
+    MutexAbandon(MutexAbandon),
+    /// Two conflicting accesses that nothing orders.
+    DataRace(DataRace),
+    /// An instruction is reached at which the tape may let another processor go on.
+    SwitchPoint(SwitchPoint),
+    /// The system stops with a bug check.
+    BugCheckRaised(BugCheckRaised),
 }

@@ -116,13 +116,63 @@ pub struct ExceptionEscape {
     pub is_callers_buffer: bool,
     /// True if the page went away by a choice of the run.
     pub is_provoked: bool,
+    /// The kernel routine that raised it, as the driver's author writes it; `None` if it was an
+    /// instruction.
+    pub raised_by: Option<&'static str>,
+}
+
+/// What an undefined value decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// Which way a branch went.
+    Branch,
+    /// What was touched, or where execution went on.
+    Address,
+    /// The status that the driver gave: it returned it, or completed a request with it.
+    Status,
 }
 
 /// An undefined value decided something.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UndefinedDecision {
-    /// True for an address, false for a branch.
-    pub is_address: bool,
+    /// What.
+    pub decided: Decided,
+    /// Where undefined bytes were loaded from last: the block there, if it is known.
+    pub from: Option<Near>,
+    /// A digest of the kernel routines that the driver called before, in order: tells runs with
+    /// other undefined bytes that went alike so far from those that did not.
+    pub calls: u64,
+}
+
+/// A routine was called with an argument that its page does not allow, and that Windows does not
+/// check.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ArgumentOutOfRange {
+    /// The routine, as the driver's author writes it.
+    pub export: &'static str,
+    /// The parameter, as its page names it.
+    pub argument: &'static str,
+    /// What was passed.
+    pub value: i64,
+    /// The smallest value allowed.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+    /// Path of the documentation page.
+    pub ddi: &'static str,
+}
+
+/// A request to the kernel that may fail without a fault of the driver: its question was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayFail {
+    /// Number of the kind of question.
+    pub kind: u16,
+    /// How many questions of this kind came before in the run.
+    pub ordinal: u32,
+    /// A digest of the driver's call stack.
+    pub stack: u64,
+    /// Whether it fails.
+    pub has_failed: bool,
 }
 
 /// A pool request.

@@ -18,13 +18,20 @@ struct Keys {
     ddi: Option<LitStr>,
     written_as: Option<LitStr>,
     irql_note: Option<LitStr>,
+    irql_when: Option<LitStr>,
     limits: Option<LitStr>,
 }
 
 impl Parse for Keys {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut keys =
-            Self { irql: None, ddi: None, written_as: None, irql_note: None, limits: None };
+        let mut keys = Self {
+            irql: None,
+            ddi: None,
+            written_as: None,
+            irql_note: None,
+            irql_when: None,
+            limits: None,
+        };
         while !input.is_empty() {
             let name: Ident = input.parse()?;
             input.parse::<Token![=]>()?;
@@ -33,9 +40,10 @@ impl Parse for Keys {
                 "ddi" => keys.ddi = Some(input.parse()?),
                 "written_as" => keys.written_as = Some(input.parse()?),
                 "irql_note" => keys.irql_note = Some(input.parse()?),
+                "irql_when" => keys.irql_when = Some(input.parse()?),
                 "limits" => keys.limits = Some(input.parse()?),
                 _ => {
-                    let known = "irql, ddi, written_as, irql_note, limits";
+                    let known = "irql, ddi, written_as, irql_note, irql_when, limits";
                     return Err(syn::Error::new(name.span(), format!("expected one of {known}")));
                 }
             }
@@ -68,7 +76,8 @@ fn irql_limit(expr: &Expr) -> proc_macro2::TokenStream {
 
 /// Declares an export. Keys: `irql` (a range of levels), `ddi` (documentation page), `written_as`
 /// (the name an author writes, where a macro renames it), `irql_note` (why the limit differs from
-/// the page), `limits` (what of the documented behaviour is not modelled).
+/// the page), `irql_when` (the condition under which the page allows less than `irql`; the body or
+/// the memory it touches judges that), `limits` (what of the documented behaviour is not modelled).
 #[proc_macro_attribute]
 pub fn export(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let keys = parse_macro_input!(attribute as Keys);
@@ -82,8 +91,8 @@ pub fn export(attribute: TokenStream, item: TokenStream) -> TokenStream {
     };
     let limit = irql_limit(irql);
     let option = |value: &Option<LitStr>| value.as_ref().map_or(quote!(None), |v| quote!(Some(#v)));
-    let (written_as, irql_note, limits) =
-        (option(&keys.written_as), option(&keys.irql_note), option(&keys.limits));
+    let (written_as, limits) = (option(&keys.written_as), option(&keys.limits));
+    let (irql_note, irql_when) = (option(&keys.irql_note), option(&keys.irql_when));
     let arguments: Vec<_> =
         (1..function.sig.inputs.len()).map(|index| quote::format_ident!("a{index}")).collect();
     // Decoded before the call, one after the other: each decoding borrows the kernel.
@@ -113,6 +122,7 @@ pub fn export(attribute: TokenStream, item: TokenStream) -> TokenStream {
                 written_as: #written_as,
                 irql: #limit,
                 irql_note: #irql_note,
+                irql_when: #irql_when,
                 limits: #limits,
                 ddi: #ddi,
                 call: |k| {

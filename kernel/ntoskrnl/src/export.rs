@@ -18,6 +18,9 @@ pub struct Export {
     pub irql: IrqlLimit,
     /// Why the limit differs from the documentation page.
     pub irql_note: Option<&'static str>,
+    /// When the page allows less than `irql`, in a few words. Judged by the body, or by the memory
+    /// that the call touches.
+    pub irql_when: Option<&'static str>,
     /// What of the documented behaviour is not modelled.
     pub limits: Option<&'static str>,
     /// Documentation page, such as `wdm/nf-wdm-iocreatedevice`.

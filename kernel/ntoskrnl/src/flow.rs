@@ -22,6 +22,8 @@ pub enum Flow {
     Call(GuestCall, Vec<Box<dyn Frame>>),
     /// The thread waits; the wait status goes to the innermost frame.
     Wait(Wait, Vec<Box<dyn Frame>>),
+    /// The thread spins; when others have made progress the innermost frame tries again.
+    Spin(Spin, Vec<Box<dyn Frame>>),
     /// The registers of the processor were replaced (an unwind, a context restored): guest code
     /// goes on there.
     Resume,
@@ -66,6 +68,13 @@ pub struct Wait {
     pub due_100ns: Option<u64>,
     /// Alertable and in user mode, as passed.
     pub is_alertable: bool,
+}
+
+/// What a thread spins on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spin {
+    /// The lock, or whatever else must change first; null for none in particular.
+    pub at: GuestAddr,
 }
 
 /// Where to continue: plain data on a guest thread.
@@ -131,6 +140,8 @@ pub enum Activation {
         irql: nt_abi::Irql,
         /// The routine.
         routine: GuestAddr,
+        /// Regions that the thread was in.
+        regions: crate::ke::RegionDepth,
     },
 }
 
@@ -145,6 +156,11 @@ impl Flow {
         Self::Wait(wait, vec![Box::new(frame)])
     }
 
+    /// Spins and tries again with `frame`. The level stays as it is; other processors go on.
+    pub fn spin(at: GuestAddr, frame: impl Frame + 'static) -> Self {
+        Self::Spin(Spin { at }, vec![Box::new(frame)])
+    }
+
     /// Continues with `frame` when this flow has its value.
     pub fn then(self, k: &mut Kernel, frame: impl Frame + 'static) -> CallResult<Self> {
         Ok(match self {
@@ -157,6 +173,10 @@ impl Flow {
             Self::Wait(wait, mut frames) => {
                 frames.push(Box::new(frame));
                 Self::Wait(wait, frames)
+            }
+            Self::Spin(spin, mut frames) => {
+                frames.push(Box::new(frame));
+                Self::Spin(spin, frames)
             }
             other @ (Self::Resume | Self::Terminate) => other,
         })

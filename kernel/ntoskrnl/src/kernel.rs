@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use choice_tape::{ChoiceKind, Tape};
 use cpu::{Clock, Processor, Registers};
-use events::{Event, IrqlChange, Observer, Origin, Seq, ThreadId, Verdict};
-use guest_memory::{GuestAddr, GuestMemory};
+use events::{Event, IrqlChange, MayFail, Observer, Origin, Seq, ThreadId, Verdict};
+use guest_memory::{GuestAddr, GuestMemory, Limits};
+use happens_before::Lane;
 use nt_abi::Irql;
 use pe_image::Image;
 
-use crate::{Activation, CallResult, ExportTable, Stop, ex, io, ke, map, mm, ob, ps, rtl};
+use crate::{
+    Activation, CallResult, ExportTable, Module, Stop, ex, io, ke, map, mm, ob, points::Points, ps,
+    rtl, turn::Turn,
+};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -22,7 +26,12 @@ pub struct Config {
     pub record: Vec<Seq>,
     /// Whether a trace is kept.
     pub trace: bool,
+    /// How many processors there are: 1 to [`MAX_PROCESSORS`].
+    pub processors: u8,
 }
+
+/// Processors at most; NT's own bound is 64 in a group.
+pub const MAX_PROCESSORS: u8 = 8;
 
 /// One virtual processor as the kernel sees it.
 #[derive(Debug)]
@@ -41,11 +50,38 @@ pub struct Core {
     pub control: GuestAddr,
     /// The thread it runs.
     pub thread: Option<ThreadId>,
-    /// The driver's routine that returned to the kernel last; what the kernel does next is about
+    /// Where the driver's routine returned to the kernel last; what the kernel does next is about
     /// it.
     pub returned: GuestAddr,
     /// The export being carried out, and the address to which it returns.
     pub call: Option<(&'static str, GuestAddr)>,
+    /// The DPC that runs on it.
+    pub dpc: Option<GuestAddr>,
+    /// What runs here on top of the thread, innermost last: DPCs and interrupts.
+    pub lanes: Vec<Lane>,
+    /// The event clock at which another thread of equal priority gets its turn.
+    pub quantum_end_events: u64,
+}
+
+impl Core {
+    /// An idle processor.
+    fn new(index: u8) -> Self {
+        let (base, size_bytes) = map::TRAPS;
+        Self {
+            index,
+            cpu: Processor::new(base.0..base.0 + size_bytes),
+            regs: Registers::new(),
+            irql: Irql::PASSIVE_LEVEL,
+            irql_changed: None,
+            control: GuestAddr::NULL,
+            thread: None,
+            returned: GuestAddr::NULL,
+            call: None,
+            dpc: None,
+            lanes: Vec::new(),
+            quantum_end_events: 0,
+        }
+    }
 }
 
 /// A driver's image in memory.
@@ -99,6 +135,10 @@ pub struct Kernel {
     pub cores: Vec<Core>,
     /// The processor that runs now.
     pub current: usize,
+    /// How long it goes on.
+    pub turn: Turn,
+    /// Points that the tape sets.
+    pub points: Points,
     /// The event clock of the machine.
     pub clock: Clock,
     /// Virtual time spent waiting, on top of the event clock.
@@ -129,7 +169,51 @@ pub struct Kernel {
 /// 1601.
 const BOOT_SYSTEM_TIME_100NS: u64 = 133_485_408_000_000_000;
 
+/// FNV-1a by words: fixed for all times and hosts, which a standard hasher is not.
+const DIGEST_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn digest_of(digest: u64, word: u64) -> u64 {
+    (digest ^ word).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
 impl Kernel {
+    /// A kernel whose components have not started.
+    pub fn new(
+        config: Config,
+        modules: &[Module],
+        observer: Box<dyn Observer>,
+        tape: Tape,
+        limits: Limits,
+    ) -> Self {
+        let processors = config.processors.clamp(1, MAX_PROCESSORS);
+        Self {
+            config,
+            exports: ExportTable::new(modules),
+            observer,
+            tape,
+            memory: GuestMemory::new(limits),
+            cores: (0..processors).map(Core::new).collect(),
+            current: 0,
+            turn: Turn::default(),
+            points: Points::default(),
+            clock: Clock { events: 0, limit_events: u64::MAX },
+            idle_100ns: 0,
+            last_seq: Seq(0),
+            call_digest: 0,
+            images: Vec::new(),
+            debug_output: Vec::new(),
+            trace: Vec::new(),
+            recorded: Vec::new(),
+            rtl: rtl::State::default(),
+            ke: ke::State::default(),
+            ex: ex::State::default(),
+            mm: mm::State::default(),
+            ob: ob::State::default(),
+            ps: ps::State::default(),
+            io: io::State::default(),
+        }
+    }
+
     /// The processor that runs now.
     pub fn core(&self) -> &Core {
         #[expect(clippy::indexing_slicing, reason = "`current` always names a processor")]
@@ -166,6 +250,7 @@ impl Kernel {
         let seq = self.emit(Event::IrqlChange(IrqlChange { from, to: irql })).ok();
         self.core_mut().irql_changed = seq;
         self.memory.set_pageable_allowed(irql < Irql::DISPATCH_LEVEL);
+        self.order_dispatch_level(from, irql);
         self.trace(|_| format!("irql {irql}"));
     }
 
@@ -183,6 +268,26 @@ impl Kernel {
     /// Asks the tape; 0 is the friendly answer.
     pub fn ask(&mut self, kind: ChoiceKind, options: u32) -> u32 {
         self.tape.ask(kind, options)
+    }
+
+    /// Asks the tape whether a request of the driver fails that may fail, and says so.
+    pub fn is_to_fail(&mut self, kind: ChoiceKind) -> CallResult<bool> {
+        let ordinal = self.tape.asked(kind);
+        let has_failed = self.ask(kind, 2) != 0;
+        let of_driver = |(at, _): &(GuestAddr, bool)| self.image_at(*at).is_some();
+        let frames = self.backtrace().into_iter().filter(of_driver);
+        let stack = frames.fold(DIGEST_START, |digest, (at, _)| digest_of(digest, at.0));
+        let event = MayFail { kind: kind.number, ordinal, stack, has_failed };
+        self.emit(Event::MayFail(event))?;
+        Ok(has_failed)
+    }
+
+    /// Adds a routine to the digest of calls.
+    pub(crate) fn digest_call(&mut self, name: &str) {
+        let start = self.call_digest;
+        let digest = name.bytes().fold(start, |digest, byte| digest_of(digest, u64::from(byte)));
+        // The end of the name, so that two names are not one longer.
+        self.call_digest = digest_of(digest, 0x100);
     }
 
     /// Reports a fact before its consequence. `Err(Stop::Violation)` when the observer stops the

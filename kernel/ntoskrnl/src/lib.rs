@@ -15,11 +15,15 @@ mod call;
 mod export;
 mod flow;
 mod kernel;
+#[cfg(test)]
+mod lock_testing;
 pub mod map;
+mod points;
 mod run_loop;
 mod snapshot;
 #[cfg(test)]
 mod testing;
+mod turn;
 
 pub mod rtl;
 
@@ -37,10 +41,12 @@ pub mod io;
 
 pub use call::{BugCheck, CallResult, Exception, FromArg, GuestPtr, IntoFlow, Stop, VarArgs};
 pub use export::{DataExport, Export, ExportTable, Module, TrapTarget};
-pub use flow::{Activation, Flow, Frame, GuestCall, Wait};
-pub use kernel::{Config, Core, Kernel, LoadedImage, TraceEntry};
+pub use flow::{Activation, Flow, Frame, GuestCall, Spin, Wait};
+pub use kernel::{Config, Core, Kernel, LoadedImage, MAX_PROCESSORS, TraceEntry};
+pub use points::Points;
 pub use run_loop::Rest;
 pub use snapshot::KernelSnapshot;
+pub use turn::Turn;
 
 /// Every export of the image, in order of component.
 pub fn exports() -> Vec<&'static [Export]> {

@@ -1,22 +1,38 @@
 //! The run loop: picks a thread, runs guest code, carries out its exits, and applies flows.
 
 use cpu::{Exit, Fault, Grant, Vector};
-use events::{EntryPoint, EntryReturn, Event, IrqlLimit, LimitBroken, ThreadId, UndefinedDecision};
+use events::{
+    Decided, EntryPoint, EntryReturn, Event, IrqlLimit, LimitBroken, RegionFault, RegionMisuse,
+    ThreadId, UndefinedDecision,
+};
 use guest_memory::GuestAddr;
 use nt_abi::{Irql, NtStatus};
 
 use crate::{
-    Activation, CallResult, Export, ExportTable, Flow, GuestCall, Kernel, Stop, TrapTarget, io,
-    ke::ThreadState,
+    Activation, CallResult, Export, ExportTable, Flow, GuestCall, Kernel, Stop, TrapTarget, frame,
+    io,
+    ke::{RegionDepth, SpinState, ThreadState},
+    ps,
 };
 
 const RAX: usize = 0;
 const RCX: usize = 1;
 const RSP: usize = 4;
 
-/// Events after which a thread of equal priority gets its turn. NT's quantum is in clock ticks;
-/// drivers may not rely on its length.
-const QUANTUM_EVENTS: u64 = 100_000;
+/// Events that others get to come to rest after a service has finished.
+const SETTLE_EVENTS: u64 = 500_000;
+
+/// The APCs of a thread that ends are run down; its requests are cancelled.
+#[derive(Clone, Debug)]
+struct CancelRequests {
+    of: ThreadId,
+}
+frame!(CancelRequests, |this, k, _| { io::service::end_thread(k, this.of)?.then(k, EndNow) });
+
+/// The thread is gone.
+#[derive(Clone, Debug)]
+struct EndNow;
+frame!(EndNow, |_, _, _| Ok(Flow::Terminate));
 
 /// How a stretch of running ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,73 +50,143 @@ impl Kernel {
         thread: ThreadId,
         service: impl FnOnce(&mut Self) -> CallResult<Flow>,
     ) -> CallResult<()> {
-        self.switch_to(thread);
+        self.free_processor()?;
+        self.begin_here(thread, service)
+    }
+
+    /// Starts a service on the current processor, which runs no thread.
+    pub(crate) fn begin_here(
+        &mut self,
+        thread: ThreadId,
+        service: impl FnOnce(&mut Self) -> CallResult<Flow>,
+    ) -> CallResult<()> {
         let t = self.ke.thread_mut(thread);
         t.result = None;
+        t.irql = (Irql::PASSIVE_LEVEL, None);
+        let rsp = t.stack_high.0 - 0x100;
         t.regs = cpu::Registers::new();
-        let (high, gs) = (t.stack_high.0, self.core().control.0);
-        *self.regs() = cpu::Registers::new();
+        self.switch_to(thread);
         self.core_mut().returned = GuestAddr::NULL;
-        self.set_gpr(RSP, high - 0x100);
-        self.regs().gs_base = gs;
+        self.set_gpr(RSP, rsp);
         let flow = service(self);
         self.apply(flow)
     }
 
-    /// Runs until the thread's service is finished, or nothing can run any more.
+    /// Makes a processor current on which a service can start.
+    fn free_processor(&mut self) -> CallResult<()> {
+        let is_low = |core: &crate::Core| core.irql < Irql::DISPATCH_LEVEL;
+        let idle = self.cores.iter().position(|core| core.thread.is_none() && is_low(core));
+        let Some(index) = idle.or_else(|| self.cores.iter().position(is_low)) else {
+            return Err(Stop::unsupported("a call while every processor is at DISPATCH_LEVEL"));
+        };
+        self.enter_processor(index);
+        if let Some(busy) = self.core().thread {
+            self.put_away(ThreadState::Ready);
+            self.ke.make_ready(busy);
+        }
+        Ok(())
+    }
+
+    /// Runs until the thread's service is finished and all else is at rest, or nothing can run any
+    /// more.
     ///
     /// Virtual time jumps to the next timer while everything waits, at most to `until_100ns` of
     /// interrupt time.
     pub fn run(&mut self, thread: ThreadId, until_100ns: u64) -> CallResult<Rest> {
+        let mut settled_events = None;
+        self.cut_turn();
         loop {
             if self.clock.events >= self.config.limit_events {
                 return Err(Stop::Limit { what: format!("{} events", self.config.limit_events) });
             }
-            self.expire_timers()?;
-            if self.deliver_dpc()? {
-                continue;
-            }
-            if self.core().thread.is_none() {
-                let Some(next) = self.ke.next_ready() else {
-                    if io::start_work(self)? {
-                        continue;
-                    }
-                    if self.ke.thread(thread).result.is_some() {
-                        return Ok(Rest::Finished);
-                    }
-                    match self.next_due_100ns().filter(|&due| due <= until_100ns) {
-                        Some(due) => {
-                            let now = self.interrupt_time_100ns();
-                            self.idle_100ns += due.saturating_sub(now);
-                            continue;
-                        }
-                        None => return Ok(Rest::Blocked),
-                    }
-                };
-                self.switch_to(next);
-                if let Some(value) = self.ke.thread_mut(next).wake.take() {
-                    self.apply(Ok(Flow::Return(value)))?;
+            if self.ke.thread(thread).result.is_some() {
+                let end = self.clock.events.saturating_add(SETTLE_EVENTS);
+                if self.clock.events >= *settled_events.get_or_insert(end) {
+                    return Ok(Rest::Finished);
                 }
+            }
+            self.expire_timers()?;
+            self.bound_turn_if_contended();
+            if !self.is_turn_over() && self.is_runnable(self.current) || self.begin_turn() {
+                self.advance()?;
                 continue;
             }
-            self.run_guest()?;
+            if io::start_work(self)? || self.resume_suspended() {
+                continue;
+            }
+            let is_finished = self.ke.thread(thread).result.is_some();
+            if is_finished && self.stuck_processor().is_none() {
+                return Ok(Rest::Finished);
+            }
+            match self.next_due_100ns().filter(|&due| due <= until_100ns) {
+                Some(due) => {
+                    let now = self.interrupt_time_100ns();
+                    self.idle_100ns += due.saturating_sub(now);
+                }
+                None => {
+                    self.report_hang()?;
+                    return Ok(if is_finished { Rest::Finished } else { Rest::Blocked });
+                }
+            }
+        }
+    }
+
+    /// Carries out one stretch on the current processor: a DPC, a switch of threads, or guest code
+    /// up to its next exit.
+    fn advance(&mut self) -> CallResult<()> {
+        if self.deliver_dpc()? {
+            self.note_progress();
+            return Ok(());
+        }
+        if self.give_way() {
+            self.turn.was_cut = false;
+        }
+        if self.deliver_apc()? {
+            self.note_progress();
+            return Ok(());
+        }
+        let Some(id) = self.core().thread else {
+            self.dispatch()?;
+            return Ok(());
+        };
+        match self.ke.thread(id).spin {
+            Some(_) => {
+                self.ke.set_spin(id, None);
+                self.apply(Ok(Flow::Return(0)))
+            }
+            None => {
+                self.note_progress();
+                self.run_guest()
+            }
         }
     }
 
     /// Makes a thread current. The old one, if any, is put away with its registers.
-    fn switch_to(&mut self, thread: ThreadId) {
+    pub(crate) fn switch_to(&mut self, thread: ThreadId) {
         self.put_away(ThreadState::Ready);
         let index = self.core().index;
+        let gs_base = self.core().control.0;
         let t = self.ke.thread_mut(thread);
         t.state = ThreadState::Running(index);
         let (regs, process) = (t.regs.clone(), t.process);
         let (low, high) = (t.stack_low, t.stack_high);
+        let (irql, changed) = t.irql;
         let core = self.core_mut();
+        (core.irql, core.irql_changed) = (irql, changed);
         core.regs = regs;
+        core.regs.gs_base = gs_base;
         core.thread = Some(thread);
         core.cpu.set_stack_range(low.0..high.0);
+        self.memory.set_pageable_allowed(irql < Irql::DISPATCH_LEVEL);
         self.enter_process(process);
         self.show_current_thread(thread);
+    }
+
+    /// Takes registers back that were put away; the thread may be on another processor since.
+    pub(crate) fn restore_registers(&mut self, regs: cpu::Registers) {
+        let core = self.core_mut();
+        core.regs = regs;
+        core.regs.gs_base = core.control.0;
     }
 
     /// Makes the user half of a process the current one.
@@ -114,8 +200,13 @@ impl Kernel {
         let core = self.core_mut();
         let Some(id) = core.thread.take() else { return };
         let regs = core.regs.clone();
+        // Below DISPATCH_LEVEL the level belongs to the thread.
+        let irql = (core.irql, core.irql_changed);
+        (core.irql, core.irql_changed) = (Irql::PASSIVE_LEVEL, None);
+        self.memory.set_pageable_allowed(true);
         let t = self.ke.thread_mut(id);
         t.regs = regs;
+        t.irql = irql;
         if matches!(t.state, ThreadState::Running(_)) {
             t.state = state;
         }
@@ -123,19 +214,20 @@ impl Kernel {
 
     /// Runs guest code of the current thread up to its next exit, and carries that out.
     fn run_guest(&mut self) -> CallResult<()> {
-        let quantum_end = self.clock.events + QUANTUM_EVENTS;
-        self.clock.limit_events =
-            self.config.limit_events.min(quantum_end).min(self.events_to_next_due());
-        let limit = self.clock.limit_events;
-        let exit = self.with_cpu(|cpu, regs, memory, clock| cpu.run(regs, memory, clock));
-        let result = self.carry_out(exit);
-        if self.clock.events >= limit
-            && self.irql() < Irql::DISPATCH_LEVEL
-            && self.core().thread.is_some()
-        {
-            self.end_quantum();
-        }
-        match result {
+        let quantum_end = self.core().quantum_end_events.max(self.clock.events + 1);
+        self.clock.limit_events = self
+            .config
+            .limit_events
+            .min(quantum_end)
+            .min(self.turn.ends_events.max(self.clock.events + 1))
+            .min(self.events_to_next_due());
+        self.show_lane();
+        let exit = match self.turn.instructions {
+            None => self.with_cpu(|cpu, regs, memory, clock| cpu.run(regs, memory, clock)),
+            Some(_) => self.run_instructions(),
+        };
+        self.report_races()?;
+        match self.carry_out(exit) {
             // Raised by the guest's own instruction.
             Err(Stop::Exception(exception)) => {
                 let flow = self.raise(exception);
@@ -143,6 +235,28 @@ impl Kernel {
             }
             other => other,
         }
+    }
+
+    /// Runs what is left of a turn that is counted in instructions.
+    fn run_instructions(&mut self) -> Exit {
+        while let Some(left) = self.turn.instructions.filter(|&left| left > 0) {
+            if self.clock.events >= self.clock.limit_events {
+                return Exit::ClockLimit;
+            }
+            if self.is_at_point() {
+                return Exit::Breakpoint;
+            }
+            self.turn.instructions = Some(left - 1);
+            self.turn.counted_instructions += 1;
+            let grant = Grant::None;
+            let exit =
+                self.with_cpu(|cpu, regs, memory, clock| cpu.step(regs, memory, clock, grant));
+            if exit != Exit::Stepped {
+                return exit;
+            }
+        }
+        self.turn.was_cut = true;
+        Exit::Stepped
     }
 
     /// The event clock at which the next timer is due.
@@ -179,11 +293,12 @@ impl Kernel {
                 self.step(Grant::Watch)
             }
             Exit::UndefinedDecides { is_address } => {
-                self.emit(Event::UndefinedDecision(UndefinedDecision { is_address }))?;
+                let decided = if is_address { Decided::Address } else { Decided::Branch };
+                self.note_undefined(decided)?;
                 self.step(Grant::Undefined)
             }
             Exit::ClockLimit | Exit::Stepped => Ok(()),
-            Exit::Breakpoint => self.step(Grant::None),
+            Exit::Breakpoint => self.at_point(),
             Exit::Unsupported { bytes, text } => {
                 let bytes: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
                 Err(Stop::unsupported(format!("instruction `{text}` ({})", bytes.join(" "))))
@@ -191,16 +306,31 @@ impl Kernel {
         }
     }
 
+    /// Reports that an undefined value decides something.
+    pub(crate) fn note_undefined(&mut self, decided: Decided) -> CallResult<()> {
+        let at = self.core().cpu.undefined_load();
+        let from = at.and_then(|at| self.memory.near(at));
+        let calls = self.call_digest;
+        self.emit(Event::UndefinedDecision(UndefinedDecision { decided, from, calls })).map(drop)
+    }
+
     /// Executes one instruction that the owner has looked at.
-    fn step(&mut self, grant: Grant) -> CallResult<()> {
-        match self.with_cpu(|cpu, regs, memory, clock| cpu.step(regs, memory, clock, grant)) {
-            // One instruction may need several grants (a copy from watched to watched memory).
-            Exit::Watched(objection) if grant == Grant::Undefined => {
-                self.watched(&objection)?;
-                self.step(Grant::Watch)
+    pub(crate) fn step(&mut self, mut grant: Grant) -> CallResult<()> {
+        loop {
+            match self.with_cpu(|cpu, regs, memory, clock| cpu.step(regs, memory, clock, grant)) {
+                // One instruction may need several grants: a copy asks for each page.
+                Exit::Watched(objection) => {
+                    self.watched(&objection)?;
+                    grant = Grant::Watch;
+                }
+                Exit::UndefinedDecides { is_address } => {
+                    let decided = if is_address { Decided::Address } else { Decided::Branch };
+                    self.note_undefined(decided)?;
+                    grant = Grant::Undefined;
+                }
+                Exit::Stepped => return Ok(()),
+                other => return self.carry_out(other),
             }
-            Exit::Stepped => Ok(()),
-            other => self.carry_out(other),
         }
     }
 
@@ -221,7 +351,11 @@ impl Kernel {
     }
 
     fn call_export(&mut self, export: &Export) -> CallResult<()> {
+        if self.is_cut_before_call() {
+            return Ok(());
+        }
         self.clock.events += 1;
+        self.digest_call(export.name);
         let from = self.return_address()?;
         self.core_mut().call = Some((export.written_as.unwrap_or(export.name), from));
         self.check_irql(export.irql, export.ddi)?;
@@ -239,12 +373,25 @@ impl Kernel {
             flow => {
                 if !matches!(flow, Ok(Flow::Resume)) {
                     let regs = Box::new(self.core().regs.clone());
-                    self.activations().push(Activation::Export(regs, export.name));
+                    let name = export.written_as.unwrap_or(export.name);
+                    self.activations().push(Activation::Export(regs, name));
                 }
-                self.core_mut().call = None;
+                // What is wrong with the end of a thread is wrong at the call that ends it.
+                if !matches!(flow, Ok(Flow::Terminate)) {
+                    self.core_mut().call = None;
+                }
                 self.apply(flow)
             }
         }
+    }
+
+    /// Asks whether another processor or thread goes on before this call; it is made when its
+    /// thread goes on, without asking again.
+    fn is_cut_before_call(&mut self) -> bool {
+        let was_cut = std::mem::take(&mut self.current_thread().was_preempted_at_call);
+        let is_cut = !was_cut && self.is_preempted_here();
+        self.current_thread().was_preempted_at_call = is_cut;
+        is_cut
     }
 
     /// Reports a call outside of its documented limit. The name is that of the current call.
@@ -270,19 +417,40 @@ impl Kernel {
         self.set_gpr(RSP, rsp.wrapping_add(8));
         self.set_gpr(RAX, value);
         self.regs().rip = from.0;
+        self.is_preempted_here();
+        self.suspend_if_chosen();
     }
 
     /// A routine that the kernel called has returned.
     fn entry_returned(&mut self) -> CallResult<()> {
         let value = self.gpr(RAX);
-        let Some(Activation::Entry { entry, irql, routine }) = self.activations().pop() else {
+        let Some(Activation::Entry { entry, irql, routine, regions }) = self.activations().pop()
+        else {
             return Err(Stop::unsupported("a return into the kernel that nothing called"));
         };
         if let Some(entry) = entry {
-            self.core_mut().returned = routine;
+            // A routine whose last act was a jump into an export has no return of its own.
+            let left_at = self.core().cpu.trapped_from();
+            let left_at = left_at.filter(|&at| self.image_at(at).is_some());
+            self.core_mut().returned = left_at.unwrap_or(routine);
+            let gives_status = matches!(
+                entry,
+                EntryPoint::DriverEntry | EntryPoint::AddDevice | EntryPoint::Dispatch { .. }
+            );
+            let undefined = self.core().regs.undefined.as_ref();
+            if gives_status && undefined.is_some_and(|bits| bits.gpr[RAX] & 0xffff_ffff != 0) {
+                self.note_undefined(Decided::Status)?;
+            }
             let (irql_after, changed) = (self.irql(), self.core().irql_changed);
             let event = EntryReturn { entry, value, irql_before: irql, irql_after, changed };
             self.emit(Event::EntryReturn(event))?;
+            self.check_regions(entry, regions)?;
+            self.check_stack()?;
+            // Judged; what follows is no consequence. A cancel routine lowers to
+            // `Irp->CancelIrql`, and its caller goes on there.
+            if !matches!(entry, EntryPoint::CancelRoutine { .. }) {
+                self.set_irql(irql);
+            }
         }
         let is_of_exception = matches!(
             entry,
@@ -293,6 +461,25 @@ impl Kernel {
             self.core_mut().returned = GuestAddr::NULL;
         }
         self.apply(Ok(Flow::Return(value)))
+    }
+
+    /// Regions are left by whom they were entered.
+    fn check_regions(&mut self, entry: EntryPoint, before: RegionDepth) -> CallResult<()> {
+        let after = self.region_depth();
+        let Some((region, is_deeper)) = before.difference(after) else { return Ok(()) };
+        let misuse = match is_deeper {
+            true => RegionMisuse::NotLeft(entry),
+            false => RegionMisuse::LeftForCaller(entry),
+        };
+        let entered = self.current_thread().region_entered;
+        self.emit(Event::RegionFault(RegionFault { region, misuse, entered })).map(|_| ())
+    }
+
+    /// What a routine that returned had on its stack must not be in the kernel's lists.
+    fn check_stack(&mut self) -> CallResult<()> {
+        let low = self.current_thread().stack_low;
+        let rsp = GuestAddr(self.gpr(RSP));
+        self.give_up_stack(low, rsp)
     }
 
     /// Carries a flow on until guest code runs, the thread waits, or its service is finished.
@@ -306,13 +493,34 @@ impl Kernel {
                 }
                 Ok(Flow::Wait(wait, frames)) => {
                     self.push_frames(frames);
+                    if let Some(apc) = self.apc_before_wait(&wait) {
+                        flow = apc;
+                        continue;
+                    }
                     match self.block(wait)? {
                         Some(status) => u64::from(status.0),
                         None => return Ok(()),
                     }
                 }
+                Ok(Flow::Spin(on, frames)) => {
+                    self.push_frames(frames);
+                    let id = self.core().thread.expect("a thread spins");
+                    self.ke.set_spin(id, Some(SpinState { on, is_vain: true }));
+                    return Ok(());
+                }
                 Ok(Flow::Resume) => return Ok(()),
-                Ok(Flow::Terminate) => return self.end_thread(),
+                Ok(Flow::Terminate) if self.current_thread().is_ending => {
+                    let id = self.core().thread.expect("a thread ends");
+                    self.end_thread()?;
+                    return ps::thread_ended(self, id);
+                }
+                Ok(Flow::Terminate) => {
+                    let requests = self.core().thread.expect("a thread ends");
+                    let ending = self.begin_thread_end();
+                    self.core_mut().call = None;
+                    flow = ending.and_then(|flow| flow.then(self, CancelRequests { of: requests }));
+                    continue;
+                }
                 Err(Stop::Exception(exception)) => {
                     flow = self.raise_from_frame(exception);
                     continue;
@@ -321,18 +529,21 @@ impl Kernel {
             };
             match self.activations().pop() {
                 None => {
+                    if self.current_thread().apcs.is_user_due() {
+                        return Err(Stop::unsupported("a user APC's routine in user mode"));
+                    }
                     self.finish_service(value);
                     return Ok(());
                 }
                 Some(Activation::Export(regs, _)) => {
                     // The export may have changed the IRQL; nothing else of the processor.
-                    *self.regs() = *regs;
+                    self.restore_registers(*regs);
                     let from = self.return_address()?;
                     self.finish_export(value, from);
                     return Ok(());
                 }
                 Some(Activation::Interrupted(regs) | Activation::Raised(regs)) => {
-                    *self.regs() = *regs;
+                    self.restore_registers(*regs);
                     return Ok(());
                 }
                 Some(Activation::Frame(frame)) => {
@@ -370,7 +581,7 @@ impl Kernel {
     /// Starts guest code as the kernel calls it: arguments in registers and above the home space,
     /// the return address a trap. Source: "x64 calling convention".
     pub(crate) fn enter(&mut self, call: &GuestCall) -> CallResult<()> {
-        let irql = self.irql();
+        let (irql, regions) = (self.irql(), self.region_depth());
         if let Some(entry) = call.entry {
             self.emit(Event::EntryCall(entry))?;
         }
@@ -381,6 +592,7 @@ impl Kernel {
             entry: call.entry,
             irql,
             routine: call.target,
+            regions,
         });
         let machine = guest_memory::Accessor::Machine;
         let mut words = vec![(rsp, ExportTable::return_address().0)];

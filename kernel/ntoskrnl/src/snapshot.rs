@@ -6,9 +6,12 @@ use choice_tape::Tape;
 use cpu::{Clock, Registers};
 use events::{Observer, Origin, Seq, ThreadId};
 use guest_memory::{GuestAddr, Snapshot as MemorySnapshot};
+use happens_before::Lane;
 use nt_abi::Irql;
 
-use crate::{ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, mm, ob, ps, rtl};
+use crate::{
+    ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, mm, ob, ps, rtl, turn::Turn,
+};
 
 /// A captured machine.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub struct KernelSnapshot {
     memory: MemorySnapshot,
     cores: Vec<CoreState>,
     current: usize,
+    turn: Turn,
     clock: Clock,
     idle_100ns: u64,
     last_seq: Seq,
@@ -44,6 +48,9 @@ struct CoreState {
     thread: Option<ThreadId>,
     returned: GuestAddr,
     call: Option<(&'static str, GuestAddr)>,
+    dpc: Option<GuestAddr>,
+    lanes: Vec<Lane>,
+    quantum_end_events: u64,
 }
 
 impl Kernel {
@@ -56,6 +63,9 @@ impl Kernel {
             thread: core.thread,
             returned: core.returned,
             call: core.call,
+            dpc: core.dpc,
+            lanes: core.lanes.clone(),
+            quantum_end_events: core.quantum_end_events,
         });
         KernelSnapshot {
             exports: self.exports.clone(),
@@ -63,6 +73,7 @@ impl Kernel {
             cores: cores.collect(),
             memory: self.memory.capture(),
             current: self.current,
+            turn: self.turn,
             clock: self.clock,
             idle_100ns: self.idle_100ns,
             last_seq: self.last_seq,
@@ -94,9 +105,16 @@ impl Kernel {
             core.thread = state.thread;
             core.returned = state.returned;
             core.call = state.call;
+            core.dpc = state.dpc;
+            core.lanes.clone_from(&state.lanes);
+            core.quantum_end_events = state.quantum_end_events;
+            let thread = state.thread.and_then(|id| snapshot.ke.threads.get(&id));
+            let stack = thread.map_or(0..0, |thread| thread.stack_low.0..thread.stack_high.0);
+            core.cpu.set_stack_range(stack);
         }
-        self.memory.set_pageable_allowed(self.irql() < Irql::DISPATCH_LEVEL);
         self.current = snapshot.current;
+        self.memory.set_pageable_allowed(self.irql() < Irql::DISPATCH_LEVEL);
+        self.turn = snapshot.turn;
         self.clock = snapshot.clock;
         self.idle_100ns = snapshot.idle_100ns;
         self.last_seq = snapshot.last_seq;
@@ -112,5 +130,6 @@ impl Kernel {
         self.ob.clone_from(&snapshot.ob);
         self.ps.clone_from(&snapshot.ps);
         self.io.clone_from(&snapshot.io);
+        self.set_points();
     }
 }

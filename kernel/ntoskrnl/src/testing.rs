@@ -2,12 +2,10 @@
 //! by hand.
 
 use choice_tape::{Deviation, Tape};
-use cpu::{Clock, Processor, Registers};
-use events::{BlockKind, Event, Observer, Origin, Seq, Verdict};
-use guest_memory::{Accessor, GuestAddr, GuestMemory, Limits};
-use nt_abi::Irql;
+use events::{BlockKind, Event, Observer, Origin, ThreadId, Verdict};
+use guest_memory::{Accessor, GuestAddr, Limits};
 
-use crate::{CallResult, Config, Core, Export, ExportTable, Flow, Kernel, Module, Stop, map, mm};
+use crate::{CallResult, Config, Export, Flow, Frame, GuestCall, Kernel, Module, Stop, Wait, mm};
 
 /// Keeps what it hears.
 #[derive(Clone, Debug, Default)]
@@ -38,42 +36,32 @@ pub(crate) fn kernel() -> Kernel {
 
 /// A kernel whose tape deviates.
 pub(crate) fn kernel_with(deviations: impl IntoIterator<Item = Deviation>) -> Kernel {
+    kernel_of(1, deviations)
+}
+
+/// A kernel with several processors.
+pub(crate) fn kernel_on(processors: u8) -> Kernel {
+    kernel_of(processors, [])
+}
+
+/// A kernel of so many processors whose tape deviates.
+pub(crate) fn kernel_of(processors: u8, deviations: impl IntoIterator<Item = Deviation>) -> Kernel {
     let module = Module { name: "ntoskrnl.exe", exports: crate::exports(), data: Vec::new() };
-    let trap_range = map::TRAPS.0.0..map::TRAPS.0.0 + map::TRAPS.1;
-    let mut k = Kernel {
-        config: Config { fill: 0xcd, limit_events: 1_000_000, record: Vec::new(), trace: false },
-        exports: ExportTable::new(&[module]),
-        observer: Box::new(Recorder::default()),
-        tape: Tape::new(deviations),
-        memory: GuestMemory::new(Limits { frames: 1 << 14, blocks: 1 << 16, spaces: 4 }),
-        cores: vec![Core {
-            index: 0,
-            cpu: Processor::new(trap_range),
-            regs: Registers::new(),
-            irql: Irql::PASSIVE_LEVEL,
-            irql_changed: None,
-            control: GuestAddr::NULL,
-            thread: None,
-            call: None,
-            returned: GuestAddr::NULL,
-        }],
-        current: 0,
-        clock: Clock { events: 0, limit_events: u64::MAX },
-        idle_100ns: 0,
-        call_digest: 0,
-        last_seq: Seq(0),
-        images: Vec::new(),
-        debug_output: Vec::new(),
-        trace: Vec::new(),
-        recorded: Vec::new(),
-        rtl: crate::rtl::State::default(),
-        ke: crate::ke::State::default(),
-        ex: crate::ex::State::default(),
-        mm: mm::State::default(),
-        ob: crate::ob::State::default(),
-        ps: crate::ps::State::default(),
-        io: crate::io::State::default(),
+    let config = Config {
+        fill: 0xcd,
+        limit_events: 1_000_000,
+        record: Vec::new(),
+        trace: false,
+        processors,
     };
+    let limits = Limits { frames: 1 << 14, blocks: 1 << 16, spaces: 4 };
+    let mut k = Kernel::new(
+        config,
+        &[module],
+        Box::new(Recorder::default()),
+        Tape::new(deviations),
+        limits,
+    );
     mm::start(&mut k).expect("a fresh memory has room");
     crate::ke::start(&mut k).expect("a fresh memory has room");
     crate::ob::start(&mut k).expect("a fresh memory has room");
@@ -86,6 +74,14 @@ pub(crate) fn kernel_with(deviations: impl IntoIterator<Item = Deviation>) -> Ke
 
 /// What one call of an export came to.
 pub(crate) fn call(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallResult<u64> {
+    match start(k, export, arguments)? {
+        Flow::Return(value) => Ok(value),
+        other => panic!("{} did not return: {other:?}", export.name),
+    }
+}
+
+/// Calls an export and lets it get as far as it can without guest code.
+pub(crate) fn start(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallResult<Flow> {
     let rsp = k.regs().gpr[4];
     for (index, argument) in arguments.iter().enumerate() {
         match index {
@@ -102,17 +98,98 @@ pub(crate) fn call(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallRe
     k.core_mut().call = Some((export.written_as.unwrap_or(export.name), GuestAddr(0x1234)));
     let flow = (export.call)(k);
     k.core_mut().call = None;
-    match flow? {
-        Flow::Return(value) => Ok(value),
-        other => panic!("{} did not return: {other:?}", export.name),
-    }
+    flow
 }
 
 /// Calls an export by name.
 pub(crate) fn call_by_name(k: &mut Kernel, name: &str, arguments: &[u64]) -> CallResult<u64> {
+    call(k, &export_named(name), arguments)
+}
+
+/// An export by name.
+pub(crate) fn export_named(name: &str) -> Export {
     let lists = crate::exports();
     let found = lists.iter().flat_map(|list| list.iter()).find(|export| export.name == name);
-    call(k, found.unwrap_or_else(|| panic!("no export {name}")), arguments)
+    *found.unwrap_or_else(|| panic!("no export {name}"))
+}
+
+/// A driver in Rust: what stands for its routines, called with the kernel's call.
+pub(crate) type Guest<'a> = &'a mut dyn FnMut(&mut Kernel, &GuestCall) -> u64;
+
+/// A flow that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) wait: Wait,
+    frames: Vec<Box<dyn Frame>>,
+}
+
+/// How far a flow got.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Done(u64),
+    Waits(Waiting),
+}
+
+/// Carries a flow on, with a driver in Rust in place of guest code, until it has its value or waits
+/// for what is not there.
+pub(crate) fn carry_on(
+    k: &mut Kernel,
+    flow: CallResult<Flow>,
+    guest: Guest<'_>,
+) -> CallResult<Progress> {
+    advance(k, flow, Vec::new(), guest)
+}
+
+/// Tries a wait again and carries on.
+pub(crate) fn wait_again(
+    k: &mut Kernel,
+    waiting: Waiting,
+    guest: Guest<'_>,
+) -> CallResult<Progress> {
+    advance(k, Ok(Flow::Wait(waiting.wait, Vec::new())), waiting.frames, guest)
+}
+
+fn advance(
+    k: &mut Kernel,
+    mut flow: CallResult<Flow>,
+    mut frames: Vec<Box<dyn Frame>>,
+    guest: Guest<'_>,
+) -> CallResult<Progress> {
+    loop {
+        let value = match flow? {
+            Flow::Return(value) => value,
+            Flow::Call(call, inner) => {
+                frames.extend(inner.into_iter().rev());
+                guest(k, &call)
+            }
+            Flow::Wait(wait, inner) => {
+                frames.extend(inner.into_iter().rev());
+                match k.try_satisfy(&wait, GuestAddr::NULL)? {
+                    Some(status) => u64::from(status.0),
+                    None => return Ok(Progress::Waits(Waiting { wait, frames })),
+                }
+            }
+            other => panic!("a component test cannot carry on {other:?}"),
+        };
+        match frames.pop() {
+            Some(frame) => flow = frame.resume(k, value),
+            None => return Ok(Progress::Done(value)),
+        }
+    }
+}
+
+/// Calls an export by name, with a driver in Rust in place of guest code. It must not wait.
+pub(crate) fn drive(
+    k: &mut Kernel,
+    name: &str,
+    arguments: &[u64],
+    guest: Guest<'_>,
+) -> CallResult<u64> {
+    let flow = start(k, &export_named(name), arguments);
+    match carry_on(k, flow, guest)? {
+        Progress::Done(value) => Ok(value),
+        Progress::Waits(waiting) => panic!("{name} waits: {waiting:?}"),
+    }
 }
 
 /// Puts bytes into a block of exactly their length.
@@ -175,4 +252,80 @@ pub(crate) fn bug_check_code<T: std::fmt::Debug>(result: CallResult<T>) -> u32 {
         Err(Stop::BugCheck(check)) => check.code,
         other => panic!("expected a bug check, got {other:?}"),
     }
+}
+
+/// Makes the calling thread that tests of waits need, in a process of its own.
+pub(crate) fn with_threads(k: &mut Kernel, count: usize) -> Vec<ThreadId> {
+    let system = crate::ps::create_process(k, "System").unwrap();
+    for _ in 0..k.cores.len() {
+        let idle = crate::ps::create_thread(k, system, true).unwrap();
+        k.ke.idle_threads.push(idle);
+    }
+    (0..count).map(|_| crate::ps::create_thread(k, system, true).unwrap()).collect()
+}
+
+/// Starts a call of an export as the service of a thread, and runs until it can go no further;
+/// its value, if it has one. Time passes for at most a second.
+pub(crate) fn run_call(
+    k: &mut Kernel,
+    thread: ThreadId,
+    name: &str,
+    arguments: &[u64],
+) -> CallResult<Option<u64>> {
+    let arguments = arguments.to_vec();
+    k.begin(thread, move |k| {
+        let rsp = k.gpr(4) - 0x100;
+        k.set_gpr(4, rsp);
+        flow_of(k, name, &arguments)
+    })?;
+    result_of(k, thread)
+}
+
+/// What a call of an export leads to, as part of a service.
+pub(crate) fn flow_of(k: &mut Kernel, name: &str, arguments: &[u64]) -> CallResult<Flow> {
+    let lists = crate::exports();
+    let found = lists.iter().flat_map(|list| list.iter()).find(|export| export.name == name);
+    for (index, argument) in arguments.iter().enumerate() {
+        match [1, 2, 8, 9].get(index) {
+            Some(&register) => k.set_gpr(register, *argument),
+            None => {
+                let at = GuestAddr(k.gpr(4) + 8 + 8 * index as u64);
+                k.memory.write(Accessor::Machine, at, &argument.to_le_bytes()).unwrap();
+            }
+        }
+    }
+    (found.unwrap_or_else(|| panic!("no export {name}")).call)(k)
+}
+
+/// Runs until a thread's call has its value or nothing can go on for a second.
+pub(crate) fn result_of(k: &mut Kernel, thread: ThreadId) -> CallResult<Option<u64>> {
+    let until = k.interrupt_time_100ns() + 10_000_000;
+    k.run(thread, until)?;
+    Ok(k.ke.thread(thread).result)
+}
+
+/// Puts machine code where it can run.
+pub(crate) fn code(k: &mut Kernel, bytes: &[u8]) -> u64 {
+    let at = call_by_name(k, "ExAllocatePoolWithTag", &[0, 64, 0x6564_6f43]).unwrap();
+    k.memory.write(Accessor::Machine, GuestAddr(at), bytes).unwrap();
+    at
+}
+
+/// A routine that appends the IRQL at which it runs, plus a number of its own, to a list: the first
+/// byte counts, the entries follow.
+pub(crate) fn irql_recorder(k: &mut Kernel, list: u64, number: u8) -> u64 {
+    let mut bytes = vec![0x48, 0xba];
+    bytes.extend(list.to_le_bytes());
+    // movzx ecx, byte ptr [rdx]; inc byte ptr [rdx]; mov rax, cr8; add al, imm; mov [rdx+rcx+1], al
+    bytes.extend([0x0f, 0xb6, 0x0a, 0xfe, 0x02, 0x44, 0x0f, 0x20, 0xc0, 0x04, number]);
+    bytes.extend([0x88, 0x44, 0x0a, 0x01, 0xc3]);
+    code(k, &bytes)
+}
+
+/// What such routines recorded.
+pub(crate) fn recorded(k: &mut Kernel, list: u64) -> Vec<u8> {
+    let mut bytes = [0; 16];
+    k.memory.read(Accessor::Machine, GuestAddr(list), &mut bytes).unwrap();
+    let [count, entries @ ..] = bytes;
+    entries.into_iter().take(usize::from(count)).collect()
 }

@@ -155,6 +155,9 @@ pub enum Command {
         /// How long.
         time_100ns: u64,
     },
+    /// Requests that are under way together: each comes from a thread of its own. Only commands
+    /// about an open file can be.
+    Together(Vec<Command>),
     /// Announces the shutdown to drivers that registered for it.
     Shutdown,
 }
@@ -173,6 +176,8 @@ pub enum Reply {
     },
     /// The request is pending.
     Pending,
+    /// What each of several commands came to.
+    Together(Vec<Reply>),
     /// The thread blocked and nothing can make it go on.
     Blocked,
 }

@@ -8,9 +8,13 @@ mod command;
 mod image;
 mod machine;
 mod service;
+mod together;
 
 pub use command::{
     BufferSpec, CallMode, Command, Content, DeviceAccess, DeviceInfo, FieldSpec, FieldValue,
     FileRef, Mark, Reply, Stopped,
 };
-pub use machine::{Coverage, Machine, MachineConfig, MachineSnapshot, StackFrame, TraceLine};
+pub use machine::{
+    Coverage, Machine, MachineConfig, MachineSnapshot, StackFrame, TraceLine, modules,
+};
+pub use ntoskrnl::MAX_PROCESSORS;

@@ -3,14 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use choice_tape::Tape;
-use cpu::{Clock, Processor, Registers};
-use events::{Observer, Origin, Seq, ThreadId};
-use guest_memory::{GuestAddr, GuestMemory, Limits};
-use nt_abi::Irql;
+use events::{BugCheckRaised, Event, Observer, Origin, Seq, ThreadId};
+use guest_memory::{Accessor, GuestAddr, Limits, Logged, Tracking};
 use ntoskrnl::ob::Handle;
 use ntoskrnl::{
-    BugCheck, Config, Core, ExportTable, Kernel, KernelSnapshot, Module, Rest, Stop, ex, io, ke,
-    map, mm, ob, ps, rtl,
+    BugCheck, Config, Kernel, KernelSnapshot, Module, Rest, Stop, io, ke, map, mm, ob, ps,
 };
 use pe_image::Image;
 
@@ -31,6 +28,8 @@ pub struct MachineConfig {
     pub record: Vec<Seq>,
     /// Record a [`TraceLine`] per notable step (`bugcheck run --events`).
     pub trace: bool,
+    /// How many processors it has, at least 1.
+    pub processors: u8,
 }
 
 /// Bounds of one machine's memory: 256 MiB of frames.
@@ -108,9 +107,10 @@ impl Machine {
         tape: Tape,
         observer: Box<dyn Observer>,
     ) -> Result<Self, Stopped> {
-        let MachineConfig { image, image_name, fill, limit_events, record, trace } = config;
-        let config = Config { fill, limit_events, record, trace };
-        let mut k = bare_kernel(config, tape, observer);
+        let MachineConfig { image, image_name, fill, limit_events, record, trace, processors } =
+            config;
+        let config = Config { fill, limit_events, record, trace, processors };
+        let mut k = Kernel::new(config, &modules(), observer, tape, LIMITS);
         let state = start(&mut k).map_err(stopped)?;
         let unmodelled = image::unmodelled(&k, &image);
         let image_base = image::load(&mut k, &image_name, Arc::clone(&image))?;
@@ -125,7 +125,8 @@ impl Machine {
         self.kernel.trace(|_| format!("command: {command:?}"));
         // What the outside world does now is about no routine of the driver that returned before.
         self.kernel.core_mut().returned = GuestAddr::NULL;
-        let reply = crate::service::execute(self, command).map_err(stopped);
+        let reply = crate::service::execute(self, command);
+        let reply = reply.map_err(|stop| self.stopped(stop));
         self.state.ended = reply.as_ref().err().cloned();
         reply
     }
@@ -136,7 +137,7 @@ impl Machine {
         if let Some(stopped) = &self.state.ended {
             return Err(stopped.clone());
         }
-        crate::service::finish(self).map_err(stopped)
+        crate::service::finish(self).map_err(|stop| self.stopped(stop))
     }
 
     /// Copies the machine's state.
@@ -219,6 +220,39 @@ impl Machine {
         Coverage { entries: entries.into_iter().filter_map(entry).collect(), blocks }
     }
 
+    /// Instructions run in turns whose length the tape gave.
+    pub fn counted_instructions(&self) -> u64 {
+        self.kernel.turn.counted_instructions
+    }
+
+    /// Begins to track who touches which memory; pages known to be shared, and bytes whose every
+    /// access is logged.
+    pub fn track(&mut self, pages: Vec<GuestAddr>, logged: Option<(GuestAddr, u32)>) {
+        let (stacks, size_bytes) = map::STACKS;
+        let (control, control_bytes) = (map::PROCESSOR_CONTROL.0, 0x1000_0000);
+        let private = vec![stacks.0..stacks.0 + size_bytes, control..control + control_bytes];
+        self.kernel.memory.track(Tracking { pages, private, logged });
+    }
+
+    /// Pages that several threads or processors touched, while that was tracked.
+    pub fn shared_pages(&self) -> Vec<GuestAddr> {
+        self.kernel.memory.shared_pages()
+    }
+
+    /// Accesses to the logged bytes, in order.
+    pub fn access_log(&self) -> Vec<Logged> {
+        self.kernel.memory.access_log().to_vec()
+    }
+
+    /// Up to 8 bytes of memory as a number; `None` if they are not mapped.
+    pub fn peek(&self, at: GuestAddr, size_bytes: u32) -> Option<u64> {
+        let mut bytes = [0; 8];
+        let length = usize::try_from(size_bytes).ok()?.min(8);
+        let into = bytes.get_mut(..length)?;
+        self.kernel.memory.read(Accessor::Machine, at, into).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
     /// Where the image is mapped.
     pub fn image_base(&self) -> GuestAddr {
         self.image_base
@@ -239,6 +273,16 @@ impl Machine {
         self.kernel.clock.events
     }
 
+    /// Why the machine is over. A bug check is a fact that rules hear of.
+    fn stopped(&mut self, stop: Stop) -> Stopped {
+        if let Stop::BugCheck(BugCheck { code, parameters }) = stop {
+            let event = Event::BugCheckRaised(BugCheckRaised { code, parameters });
+            // The run ends here whatever the observer says.
+            let _ = self.kernel.emit(event);
+        }
+        stopped(stop)
+    }
+
     /// Runs until a thread's service is finished or nothing can go on.
     pub(crate) fn run(&mut self, thread: ThreadId) -> Result<Rest, Stop> {
         let until = self.kernel.interrupt_time_100ns() + PATIENCE_100NS;
@@ -246,8 +290,8 @@ impl Machine {
     }
 }
 
-/// The images of this kernel.
-fn modules() -> Vec<Module> {
+/// The images of this kernel, with everything they export.
+pub fn modules() -> Vec<Module> {
     vec![
         Module {
             name: "ntoskrnl.exe",
@@ -258,46 +302,6 @@ fn modules() -> Vec<Module> {
     ]
 }
 
-/// A kernel whose components have not started.
-fn bare_kernel(config: Config, tape: Tape, observer: Box<dyn Observer>) -> Kernel {
-    let (base, size_bytes) = map::TRAPS;
-    let core = Core {
-        index: 0,
-        cpu: Processor::new(base.0..base.0 + size_bytes),
-        regs: Registers::new(),
-        irql: Irql::PASSIVE_LEVEL,
-        irql_changed: None,
-        control: GuestAddr::NULL,
-        thread: None,
-        returned: GuestAddr::NULL,
-        call: None,
-    };
-    Kernel {
-        config,
-        exports: ExportTable::new(&modules()),
-        observer,
-        tape,
-        memory: GuestMemory::new(LIMITS),
-        cores: vec![core],
-        current: 0,
-        clock: Clock::default(),
-        idle_100ns: 0,
-        last_seq: Seq(0),
-        call_digest: 0,
-        images: Vec::new(),
-        debug_output: Vec::new(),
-        trace: Vec::new(),
-        recorded: Vec::new(),
-        rtl: rtl::State::default(),
-        ke: ke::State::default(),
-        ex: ex::State::default(),
-        mm: mm::State::default(),
-        ob: ob::State::default(),
-        ps: ps::State::default(),
-        io: io::State::default(),
-    }
-}
-
 /// Starts the components in their order, and the processes and threads of the outside world.
 fn start(k: &mut Kernel) -> Result<State, Stop> {
     mm::start(k)?;
@@ -305,8 +309,10 @@ fn start(k: &mut Kernel) -> Result<State, Stop> {
     ob::start(k)?;
     ps::start(k)?;
     let system = ps::create_process(k, "System")?;
-    let idle = ps::create_thread(k, system, true)?;
-    k.ke.idle_thread = Some(idle);
+    for _ in 0..k.cores.len() {
+        let idle = ps::create_thread(k, system, true)?;
+        k.ke.idle_threads.push(idle);
+    }
     let system_thread = ps::create_thread(k, system, true)?;
     let client = ps::create_process(k, "client.exe")?;
     let caller = ps::create_thread(k, client, false)?;

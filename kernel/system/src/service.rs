@@ -21,7 +21,7 @@ use ntoskrnl::{
 
 use crate::{
     BufferSpec, CallMode, Command, DeviceAccess, DeviceInfo, FileRef, Machine, Reply,
-    buffer::Buffer, image,
+    buffer::Buffer, image, together,
 };
 
 /// The name of the driver's service.
@@ -54,6 +54,7 @@ pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
             with_file(m, *file, |m, handle| caller_service(m, |k| service::cancel_file(k, handle)))
         }
         Command::Idle { time_100ns } => idle(m, *time_100ns),
+        Command::Together(commands) => together::execute(m, commands),
     }?;
     system_work(m)?;
     Ok(reply)
@@ -65,7 +66,7 @@ pub(crate) fn finish(m: &mut Machine) -> CallResult<()> {
     service::report_stuck_requests(&mut m.kernel)
 }
 
-fn done(status: NtStatus) -> Reply {
+pub(crate) fn done(status: NtStatus) -> Reply {
     Reply::Done { status, information: 0, output: Vec::new() }
 }
 
@@ -83,7 +84,7 @@ fn run_service(
 }
 
 /// A status is the low half of the value.
-fn status_of(value: u64) -> NtStatus {
+pub(crate) fn status_of(value: u64) -> NtStatus {
     NtStatus(<u32 as nt_abi::Scalar>::from_u64(value))
 }
 
@@ -104,7 +105,7 @@ fn caller_service(
 }
 
 /// Most threads that one caller has.
-const MOST_CALLERS: usize = 64;
+pub(crate) const MOST_CALLERS: usize = 64;
 
 /// A thread of the calling process that is not blocked in a call.
 fn idle_caller(m: &mut Machine) -> CallResult<ThreadId> {
@@ -122,7 +123,7 @@ fn idle_caller(m: &mut Machine) -> CallResult<ThreadId> {
 }
 
 /// The calling process.
-fn caller_process(m: &Machine) -> GuestAddr {
+pub(crate) fn caller_process(m: &Machine) -> GuestAddr {
     let first = m.state.callers.first().expect("the caller has a thread from the start");
     m.kernel.ke.thread(*first).process
 }
@@ -143,7 +144,7 @@ fn system_work(m: &mut Machine) -> CallResult<()> {
 
 /// Unmaps the image once its driver is gone.
 fn leave_image(m: &mut Machine) {
-    if m.state.is_loaded && service::driver_object(&m.kernel, SERVICE).is_none() {
+    if m.state.is_loaded && !service::is_image_needed(&m.kernel, SERVICE) {
         m.state.is_loaded = false;
         let base = m.image_base();
         image::unload(&mut m.kernel, base);
@@ -252,7 +253,7 @@ fn device_control(
 }
 
 /// Builds a request's first buffer and its status block in the caller's memory.
-fn request_buffers(m: &mut Machine, spec: &BufferSpec) -> CallResult<(Buffer, Buffer)> {
+pub(crate) fn request_buffers(m: &mut Machine, spec: &BufferSpec) -> CallResult<(Buffer, Buffer)> {
     let caller = caller_process(m);
     m.kernel.enter_process(caller);
     m.kernel.mm.clear_marks();
@@ -275,21 +276,32 @@ fn request(
         Reply::Done { status, .. } => status,
         other => return Ok(other),
     };
+    Ok(answer(m, status, iosb, buffers, output))
+}
+
+/// What came of a call with buffers that returned.
+pub(crate) fn answer(
+    m: &mut Machine,
+    status: NtStatus,
+    iosb: Buffer,
+    buffers: &[Buffer],
+    output: Buffer,
+) -> Reply {
     let caller = caller_process(m);
     m.kernel.enter_process(caller);
     if status == NtStatus::STATUS_PENDING {
         // The buffers stay: the driver may still write to them.
-        return Ok(Reply::Pending);
+        return Reply::Pending;
     }
     let information = peek(&m.kernel, iosb.at.add(8));
     let bytes = output.read(&m.kernel);
     for buffer in buffers.iter().chain([&iosb]) {
         buffer.release(&mut m.kernel);
     }
-    Ok(Reply::Done { status, information, output: bytes })
+    Reply::Done { status, information, output: bytes }
 }
 
-fn peek(k: &Kernel, at: GuestAddr) -> u64 {
+pub(crate) fn peek(k: &Kernel, at: GuestAddr) -> u64 {
     let mut bytes = [0; 8];
     let read = k.memory.read(Accessor::Machine, at, &mut bytes);
     read.expect("the caller's own status block is mapped");

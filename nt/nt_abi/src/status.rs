@@ -18,6 +18,11 @@ impl NtStatus {
         self.0 >> 30 == 3
     }
 
+    /// The name, or the number in hex.
+    pub fn name_or_number(self) -> String {
+        self.name().map_or_else(|| format!("0x{:08x}", self.0), str::to_owned)
+    }
+
     /// The name, if it is one of the table.
     pub fn name(self) -> Option<&'static str> {
         NAMES
@@ -54,6 +59,7 @@ macro_rules! statuses {
 statuses! {
     0x0000_0000 STATUS_SUCCESS,
     0x0000_0080 STATUS_ABANDONED,
+    0x0000_00c0 STATUS_USER_APC,
     0x0000_0101 STATUS_ALERTED,
     0x0000_0102 STATUS_TIMEOUT,
     0x0000_0103 STATUS_PENDING,
@@ -130,6 +136,7 @@ statuses! {
     0xc000_013a STATUS_CONTROL_C_EXIT,
     0xc000_0184 STATUS_INVALID_DEVICE_STATE,
     0xc000_0185 STATUS_IO_DEVICE_ERROR,
+    0xc000_0191 STATUS_MUTANT_LIMIT_EXCEEDED,
     0xc000_0206 STATUS_INVALID_BUFFER_SIZE,
     0xc000_0225 STATUS_NOT_FOUND,
     0xc000_0235 STATUS_HANDLE_NOT_CLOSABLE,

@@ -1,7 +1,8 @@
 //! Words for messages and history that several rules use.
 
 use events::{
-    BlockKind, EntryPoint, IrpId, LeftBehind, MemoryFault, Privileged, PrivilegedSink, Seq,
+    BlockKind, Decided, EntryPoint, ExceptionEscape, IrpId, KeptFault, LeftBehind, MemoryFault,
+    Privileged, PrivilegedSink, Region, Seq, UndefinedDecision,
 };
 use guest_memory::{AccessKind, Block, Near};
 use nt_abi::{
@@ -167,9 +168,39 @@ pub(crate) fn exception(code: NtStatus) -> String {
     }
 }
 
+/// What an undefined value decided.
+pub(crate) fn decided(decision: &UndefinedDecision) -> &'static str {
+    match decision.decided {
+        Decided::Branch => "a branch",
+        Decided::Address => "an address",
+        Decided::Status => "the status",
+    }
+}
+
+/// Whether a probe raised the exception: what is missing then is the guard around user memory.
+pub(crate) fn is_of_probe(escape: &ExceptionEscape) -> bool {
+    matches!(escape.raised_by, Some("ProbeForRead" | "ProbeForWrite"))
+}
+
 /// When a leftover was found.
 pub(crate) fn gone(left: &LeftBehind) -> &'static str {
     if left.is_after_unload { "the driver is unloaded" } else { "DriverEntry failed" }
+}
+
+/// How the memory of an object went away.
+pub(crate) fn kept_loss(fault: KeptFault) -> &'static str {
+    match fault {
+        KeptFault::OnReturnedStack => "its stack frame is left",
+        _ => "its memory is given back",
+    }
+}
+
+/// A kind of region.
+pub(crate) fn region(region: Region) -> &'static str {
+    match region {
+        Region::Critical => "a critical region",
+        Region::Guarded => "a guarded region",
+    }
 }
 
 /// A name, or that there is none.
@@ -206,7 +237,12 @@ pub(crate) fn exposure<'a>(
     let finding = out.report(rule, format!("`{name}` gets its {}", from.join(", its ")));
     finding.marks(&operation.marks);
     request_history(finding, at);
-    finding.confirm(Confirmation::FollowsOtherMarks)
+    let of = |(operand, _): &(u8, u32)| operation.operands.get(usize::from(*operand)).copied();
+    let is_byte = operation.marks.iter().filter_map(of).all(|value| value <= 0xff);
+    finding.confirm(match is_byte {
+        true => Confirmation::FollowsOtherMarkBytes,
+        false => Confirmation::FollowsOtherMarks,
+    })
 }
 
 /// What happens at an address that the caller chose.

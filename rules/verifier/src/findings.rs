@@ -13,12 +13,17 @@ pub enum Confirmation {
     /// A run with other mark values must report the same rule at the same instruction with the same
     /// marks.
     FollowsOtherMarks,
+    /// As before, and at the same event: single bytes are too common to be looked for everywhere.
+    FollowsOtherMarkBytes,
     /// Runs that differ only in what the undefined tail of the system buffer holds must end
     /// differently. The ordinal of the request's question for that.
     DiffersByTail {
         /// The ordinal.
         ordinal: u32,
     },
+    /// Runs that differ only in what undefined memory holds must end differently, and the decision
+    /// at this instruction must be what makes the difference.
+    DiffersByFill,
 }
 
 /// An earlier moment that led to a finding.

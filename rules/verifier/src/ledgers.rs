@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use events::{EntryPoint, Event, IrpId, IrqlChange, Origin, Seq, ThreadId, UserFetch};
+use events::{
+    DataRace, Decided, EntryPoint, Event, IrpId, IrqlChange, MayFail, Origin, Seq, SwitchPoint,
+    ThreadId, UserFetch,
+};
 use guest_memory::{Block, GuestAddr};
 use nt_abi::NtStatus;
+
+use crate::HeldLocks;
 
 /// What happened to an IRP.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -47,10 +52,19 @@ pub struct Ledgers {
     taken: BTreeMap<Seq, GuestAddr>,
     irql_changes: BTreeMap<u8, (Seq, IrqlChange)>,
     faults: BTreeMap<ThreadId, GuestAddr>,
+    locks: HeldLocks,
+    races: Vec<DataRace>,
+    switch_points: Vec<(Origin, SwitchPoint)>,
+    may_fail: Vec<(MayFail, Origin)>,
+    undefined: Vec<(GuestAddr, u64)>,
+    undefined_status: Option<u64>,
 }
 
 /// Touches of user memory that are kept per run; a driver that copies by bytes makes thousands.
 const MAX_FETCHES: usize = 4096;
+
+/// Requests that may fail, and decisions on undefined bytes, that are kept per run.
+const MAX_KEPT: usize = 1024;
 
 impl Ledgers {
     /// Returns what is known of an IRP.
@@ -123,8 +137,36 @@ impl Ledgers {
         !self.faults.is_empty()
     }
 
+    /// Returns the locks that are held, and in which order they are taken.
+    pub fn locks(&self) -> &HeldLocks {
+        &self.locks
+    }
+
+    /// Lists the pairs of accesses that nothing orders, in order.
+    pub fn races(&self) -> &[DataRace] {
+        &self.races
+    }
+
+    /// Lists the arrivals at points that the tape set, in order.
+    pub fn switch_points(&self) -> &[(Origin, SwitchPoint)] {
+        &self.switch_points
+    }
+
+    /// Lists the requests that may fail, in order.
+    pub fn may_fail(&self) -> &[(MayFail, Origin)] {
+        &self.may_fail
+    }
+
+    /// Lists the decisions on undefined bytes, in order: the instruction, and the digest of the
+    /// calls before it.
+    pub fn undefined_decisions(&self) -> &[(GuestAddr, u64)] {
+        &self.undefined
+    }
+
     /// Takes note of an event, after the monitors heard it.
     pub(crate) fn note(&mut self, origin: &Origin, event: &Event) {
+        let entry = self.current_entry(origin.thread);
+        self.locks.note(origin, event, entry);
         match event {
             Event::EntryCall(entry) => {
                 self.entries.entry(origin.thread).or_default().push((*entry, origin.seq));
@@ -136,6 +178,17 @@ impl Ledgers {
             }
             Event::MemoryFault(e) => {
                 self.faults.insert(origin.thread, e.objection.at);
+            }
+            Event::MayFail(e) if self.may_fail.len() < MAX_KEPT => {
+                self.may_fail.push((*e, *origin));
+            }
+            Event::UndefinedDecision(e) if self.undefined.len() < MAX_KEPT => {
+                // The status that a routine returns is the one it completed the request with.
+                let is_status = e.decided == Decided::Status;
+                if !is_status || self.undefined_status != Some(e.calls) {
+                    self.undefined.push((origin.ip, e.calls));
+                }
+                self.undefined_status = is_status.then_some(e.calls).or(self.undefined_status);
             }
             Event::IrqlChange(e) => {
                 self.irql_changes.insert(origin.processor, (origin.seq, *e));
@@ -161,6 +214,8 @@ impl Ledgers {
                     record.completed = Some((origin.seq, origin.ip, e.status));
                 }
             }
+            Event::DataRace(e) => self.races.push(*e),
+            Event::SwitchPoint(e) => self.switch_points.push((*origin, e.clone())),
             Event::UserFetch(e) if self.fetches.len() < MAX_FETCHES => {
                 let irp = self.current_irp(origin.thread);
                 self.fetches.push(Fetch { fetch: *e, origin: *origin, irp });

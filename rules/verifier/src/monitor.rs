@@ -3,9 +3,11 @@
 use std::fmt::Debug;
 
 use events::{
-    CanaryTouch, EntryPoint, EntryReturn, Event, EventKind, ExceptionEscape, IrpComplete,
-    IrpCreate, IrpDispatch, IrpReturn, IrpStuck, IrqlChange, LeftBehind, LimitBroken, MemoryFault,
-    Origin, PoolAllocate, PoolFree, Privileged, ResourceTaken, TransferOut, UndefinedDecision,
+    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn, Event,
+    EventKind, ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck,
+    IrqlChange, IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife,
+    LockRelease, LockRequest, MayFail, MemoryFault, MutexAbandon, Origin, PoolAllocate, PoolFree,
+    Privileged, Region, RegionFault, ResourceTaken, SwitchPoint, TransferOut, UndefinedDecision,
     UserFetch,
 };
 
@@ -64,6 +66,8 @@ monitor! {
     user_fetch: UserFetch(UserFetch),
     exception_escape: ExceptionEscape(ExceptionEscape),
     undefined_decision: UndefinedDecision(UndefinedDecision),
+    argument_out_of_range: ArgumentOutOfRange(ArgumentOutOfRange),
+    may_fail: MayFail(MayFail),
     pool_allocate: PoolAllocate(PoolAllocate),
     pool_free: PoolFree(PoolFree),
     irql_change: IrqlChange(IrqlChange),
@@ -79,4 +83,18 @@ monitor! {
     resource_taken: ResourceTaken(ResourceTaken),
     left_behind: LeftBehind(LeftBehind),
     privileged: Privileged(Privileged),
+    lock_request: LockRequest(LockRequest),
+    lock_acquire: LockAcquire(LockAcquire),
+    lock_release: LockRelease(LockRelease),
+    lock_life: LockLife(LockLife),
+    lock_fault: LockFault(LockFault),
+    hang: Hang(Hang),
+    kept_object: KeptObject(KeptObject),
+    region_enter: RegionEnter(Region),
+    region_fault: RegionFault(RegionFault),
+    irql_misuse: IrqlMisuse(IrqlMisuse),
+    mutex_abandon: MutexAbandon(MutexAbandon),
+    data_race: DataRace(DataRace),
+    switch_point: SwitchPoint(SwitchPoint),
+    bug_check_raised: BugCheckRaised(BugCheckRaised),
 }

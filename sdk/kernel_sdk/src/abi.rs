@@ -4,10 +4,13 @@
 //! crate needs; the rest of a structure is bytes.
 
 #![expect(
+    non_camel_case_types,
     non_snake_case,
     clippy::upper_case_acronyms,
     reason = "the kernel's structures and routines keep their names"
 )]
+
+pub(crate) mod synchronization;
 
 use core::{ffi::c_void, mem::offset_of};
 
@@ -181,6 +184,7 @@ pub(crate) const NORMAL_PAGE_PRIORITY: u32 = 16;
 pub(crate) const MM_CACHED: i32 = 1;
 pub(crate) const KERNEL_MODE: i8 = 0;
 
+pub(crate) const POOL_FLAG_NON_PAGED: u64 = 0x40;
 pub(crate) const POOL_FLAG_PAGED: u64 = 0x100;
 
 #[link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim")]

@@ -19,6 +19,12 @@ const FILE_DEVICE_UNKNOWN: u32 = 0x22;
 #[repr(transparent)]
 pub struct DeviceObject(UnsafeCell<DEVICE_OBJECT>);
 
+impl DeviceObject {
+    pub(crate) fn as_ptr(&self) -> *mut DEVICE_OBJECT {
+        self.0.get()
+    }
+}
+
 /// How a device is created; the default is an unnamed one of unknown type.
 #[derive(Clone, Copy)]
 pub struct DeviceParameters<'a> {

@@ -37,6 +37,14 @@ impl Irp {
         Completed(status)
     }
 
+    /// Gives the request back with what came out: a number of bytes, or why not.
+    pub fn complete_with(self, result: Result<usize, NtStatus>) -> Completed {
+        match result {
+            Ok(information) => self.complete(NtStatus::SUCCESS, information),
+            Err(status) => self.complete(status, 0),
+        }
+    }
+
     /// `Parameters.DeviceIoControl.IoControlCode`; 0 for other requests.
     pub fn io_control_code(&self) -> u32 {
         self.control(|at| {
@@ -96,6 +104,30 @@ impl Irp {
         // SAFETY: the request is ours; buffered requests carry this member of the union.
         let start = NonNull::new(unsafe { (*self.0.as_ptr()).SystemBuffer })?;
         Some(SystemBuffer { start, input_bytes, output_bytes, of: PhantomData })
+    }
+
+    /// The numbers at the start of the input of a `METHOD_BUFFERED` request, copied.
+    pub fn input_numbers<const COUNT: usize>(&mut self) -> Result<[u32; COUNT], NtStatus> {
+        let buffer = self.system_buffer().ok_or(NtStatus::BUFFER_TOO_SMALL)?;
+        let input = buffer.input();
+        if input.len() < size_of::<[u32; COUNT]>() {
+            return Err(NtStatus::BUFFER_TOO_SMALL);
+        }
+        let mut numbers = [0; COUNT];
+        for (number, bytes) in numbers.iter_mut().zip(input.chunks_exact(4)) {
+            *number = bytes.try_into().map_or(0, u32::from_le_bytes);
+        }
+        Ok(numbers)
+    }
+
+    /// Answers a `METHOD_BUFFERED` request with numbers; returns their length in bytes.
+    pub fn write_numbers<const COUNT: usize>(
+        &mut self,
+        numbers: [u32; COUNT],
+    ) -> Result<usize, NtStatus> {
+        let mut buffer = self.system_buffer().ok_or(NtStatus::BUFFER_TOO_SMALL)?;
+        let bytes = numbers.map(u32::to_le_bytes);
+        buffer.write_output(bytes.as_flattened())
     }
 
     /// Maps the buffer of a direct read or write into system space.

@@ -1,10 +1,14 @@
 //! A kernel in the interpreter, with every check on.
 
+use std::collections::VecDeque;
+
 use anyhow::{Context, Result, bail};
 use cpu::{Clock, Exit, Processor, Registers};
 use guest_memory::{
-    Accessor, Arena, BlockSpec, ByteState, GuestAddr, GuestMemory, Limits, Perms, Provenance,
+    Accessor, Arena, ArenaId, BlockSpec, ByteState, GuestAddr, GuestMemory, Limits, Perms,
+    Provenance, Tracking,
 };
+use happens_before::Lane;
 use pe_image::Image;
 
 use super::{MEMORY_BYTES, place};
@@ -13,6 +17,10 @@ const IMAGE: u64 = 0xffff_f800_0100_0000;
 const POOL: u64 = 0xffff_fa00_0000_0000;
 const STACK: u64 = 0xffff_f900_0000_0000;
 const STACK_BYTES: u64 = 0x6000;
+/// Stack of a second lane.
+const OTHER_STACK: u64 = STACK + 0x1_0000;
+/// Events of a turn, as the kernel's fair turns have.
+const TURN_EVENTS: u64 = 1000;
 /// The service is here, the return from the kernel 16 bytes on.
 const TRAP: u64 = 0xffff_ff00_0000_0000;
 const RETURN: u64 = TRAP + 16;
@@ -22,6 +30,8 @@ pub(super) struct Kernel {
     memory: GuestMemory,
     entry: u64,
     argument: u64,
+    /// Argument of a second lane.
+    other_argument: u64,
 }
 
 impl Kernel {
@@ -41,24 +51,24 @@ impl Kernel {
         }
         let data = Perms::READ | Perms::WRITE;
         memory.map(GuestAddr(STACK), STACK_BYTES, data, ByteState::UNDEFINED, 0)?;
-        let argument = allocate(&mut memory)?;
+        memory.map(GuestAddr(OTHER_STACK), STACK_BYTES, data, ByteState::UNDEFINED, 0)?;
+        let arena = memory.create_arena(Arena {
+            base: GuestAddr(POOL),
+            size_bytes: 16 << 20,
+            perms: data,
+            quarantine_bytes: 1 << 20,
+        });
+        let argument = allocate(&mut memory, arena)?;
+        let other_argument = allocate(&mut memory, arena)?;
         let entry = image.entry_point_rva().context("no entry point")?;
         let mut processor = Processor::new(TRAP..TRAP + 32);
         processor.set_stack_range(STACK..STACK + STACK_BYTES);
-        Ok(Self { processor, memory, entry: IMAGE + u64::from(entry), argument })
+        Ok(Self { processor, memory, entry: IMAGE + u64::from(entry), argument, other_argument })
     }
 
     /// Runs the kernel once and returns its result.
     pub(super) fn run(&mut self) -> Result<u64> {
-        let mut registers = Registers::new();
-        registers.rip = self.entry;
-        registers.gpr[1] = self.argument;
-        // The caller's frame: its return address and the home of four arguments.
-        let top = STACK + STACK_BYTES - 0x48;
-        registers.gpr[4] = top;
-        let returns = RETURN.to_le_bytes();
-        let written = self.memory.write(Accessor::Machine, GuestAddr(top), &returns);
-        written.ok().context("the stack was mapped")?;
+        let mut registers = self.start(self.argument, STACK)?;
         let mut clock = Clock { events: 0, limit_events: u64::MAX };
         loop {
             match self.processor.run(&mut registers, &mut self.memory, &mut clock) {
@@ -67,6 +77,52 @@ impl Kernel {
                 exit => bail!("{exit:?} at {:x}", registers.rip),
             }
         }
+    }
+
+    /// The registers of a first call.
+    fn start(&mut self, argument: u64, stack: u64) -> Result<Registers> {
+        let mut registers = Registers::new();
+        registers.rip = self.entry;
+        registers.gpr[1] = argument;
+        // The caller's frame: its return address and the home of four arguments.
+        let top = stack + STACK_BYTES - 0x48;
+        registers.gpr[4] = top;
+        let returns = RETURN.to_le_bytes();
+        let written = self.memory.write(Accessor::Machine, GuestAddr(top), &returns);
+        written.ok().context("the stack was mapped")?;
+        Ok(registers)
+    }
+
+    /// Runs the kernel twice, on data of its own each, in turns and with race detection.
+    pub(super) fn run_in_turns(&mut self) -> Result<()> {
+        if !self.memory.is_tracking() {
+            let stacks = [STACK, OTHER_STACK];
+            let private = stacks.map(|low| low..low + STACK_BYTES).to_vec();
+            self.memory.track(Tracking { private, ..Tracking::default() });
+        }
+        let lanes = [
+            (self.start(self.argument, STACK)?, STACK),
+            (self.start(self.other_argument, OTHER_STACK)?, OTHER_STACK),
+        ];
+        let mut waiting: VecDeque<_> = (0..).map(Lane).zip(lanes).collect();
+        let mut clock = Clock { events: 0, limit_events: TURN_EVENTS };
+        while let Some((lane, (mut registers, stack))) = waiting.pop_front() {
+            self.memory.set_lane(lane);
+            self.processor.set_stack_range(stack..stack + STACK_BYTES);
+            clock.limit_events = clock.events + TURN_EVENTS;
+            loop {
+                match self.processor.run(&mut registers, &mut self.memory, &mut clock) {
+                    Exit::Trap(GuestAddr(TRAP)) => self.serve(&mut registers)?,
+                    Exit::Trap(GuestAddr(RETURN)) => break,
+                    Exit::ClockLimit => {
+                        waiting.push_back((lane, (registers, stack)));
+                        break;
+                    }
+                    exit => bail!("{exit:?} at {:x}", registers.rip),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The service: adds its arguments and returns.
@@ -81,13 +137,7 @@ impl Kernel {
 }
 
 /// The kernel's memory and its argument, as pool blocks with red zones.
-fn allocate(memory: &mut GuestMemory) -> Result<u64> {
-    let arena = memory.create_arena(Arena {
-        base: GuestAddr(POOL),
-        size_bytes: 16 << 20,
-        perms: Perms::READ | Perms::WRITE,
-        quarantine_bytes: 1 << 20,
-    });
+fn allocate(memory: &mut GuestMemory, arena: ArenaId) -> Result<u64> {
     let spec = BlockSpec {
         size_bytes: MEMORY_BYTES,
         align_bytes: 4096,

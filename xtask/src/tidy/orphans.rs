@@ -23,6 +23,7 @@ fn is_root(path: &str) -> bool {
         [.., "src", "lib.rs" | "main.rs"]
             | [.., "build.rs"]
             | [.., "src", "bin", _]
+            | ["sdk", _, "misuse", _]
             | [.., "tests" | "benches" | "examples" | "fuzz_targets", _]
             | [.., "tests" | "benches" | "examples", _, "main.rs"]
     )

@@ -4,23 +4,26 @@
 //! its workspace into every symbol, and what rustc links holds its temporary folder.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::{repo, setup::DRIVER_TARGET};
 
 /// Equal functions are folded above opt-level 1, and then two routines share a name in a finding.
+/// Lines and names are all that a finding needs; descriptions of types are three quarters of a PDB.
 const RUSTC_FLAGS: &[&str] = &[
     "--edition=2024",
     "-Copt-level=1",
     "-Ccodegen-units=1",
     "-Cpanic=abort",
-    "-Cdebuginfo=2",
+    "-Cdebuginfo=line-tables-only",
     "-Cmetadata=bugcheck",
 ];
 
@@ -40,6 +43,30 @@ const LINK_FLAGS: &[&str] = &[
     "-pdbaltpath:%_PDB%",
     "-pdbsourcepath:.",
 ];
+
+/// An error of the compiler.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Diagnosis {
+    pub(crate) line: u64,
+    /// As in `E0499`; empty where the error has none.
+    pub(crate) code: String,
+}
+
+impl Diagnosis {
+    /// Reads one line of `--error-format=json`.
+    fn parse(line: &str) -> Option<Self> {
+        let message: Value = serde_json::from_str(line).ok()?;
+        if message.get("level")?.as_str()? != "error" {
+            return None;
+        }
+        let spans = message.get("spans")?.as_array()?;
+        let is_primary = |span: &&Value| span.get("is_primary") == Some(&Value::Bool(true));
+        // "aborting due to 2 previous errors" lies nowhere.
+        let line = spans.iter().find(is_primary)?.get("line_start")?.as_u64()?;
+        let code = message.get("code").and_then(|code| code.get("code")?.as_str());
+        Some(Self { line, code: code.unwrap_or_default().to_owned() })
+    }
+}
 
 /// rustc of this checkout, with the SDK built once.
 #[derive(Debug)]
@@ -90,6 +117,21 @@ impl RustToolchain {
         repo::output(link.arg(format!("{name}.lib")).arg(format!("-out:{name}.sys")))?;
         let file = |extension: &str| self.out.join(name).with_extension(extension);
         Ok((file("sys"), file("pdb")))
+    }
+
+    /// The errors of a file that is compiled against the SDK, as far as no code is generated.
+    pub(crate) fn diagnose(&self, file: &str, flags: &[&str]) -> Result<BTreeSet<Diagnosis>> {
+        let mut rustc = self.rustc()?;
+        rustc.args(["--crate-type", "lib", "--emit", "metadata", "--error-format=json"]);
+        rustc.args(flags).arg("--extern");
+        rustc.arg(format!("kernel_sdk={}", self.out.join("libkernel_sdk.rlib").display()));
+        let output = rustc.arg(file).output().context("cannot start rustc")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let errors: BTreeSet<_> = said.lines().filter_map(Diagnosis::parse).collect();
+        if errors.is_empty() && !output.status.success() {
+            bail!("{file}: rustc failed ({})\n{said}", output.status);
+        }
+        Ok(errors)
     }
 
     fn rustc(&self) -> Result<Command> {

@@ -18,7 +18,7 @@ pub(super) struct Place {
 
 #[derive(Debug)]
 pub(super) struct Finding {
-    rule: String,
+    pub(super) rule: String,
     message: String,
     /// The site, then its callers; those whose source line is known.
     places: Vec<Place>,
@@ -63,6 +63,18 @@ pub(super) fn remarks(json: &str) -> String {
         }
     }
     remarks.join("; ")
+}
+
+/// Whether a report says that no routine but DriverEntry was called, and that nothing was missing
+/// for it.
+pub(super) fn is_not_exercised(json: &str) -> bool {
+    let report: Value = serde_json::from_str(json).unwrap_or_default();
+    let mut files = report.get("files").and_then(Value::as_array).into_iter().flatten();
+    files.any(|file| {
+        let is_supported =
+            file.get("unsupported").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        file.get("not_exercised").is_some_and(Value::is_string) && is_supported
+    })
 }
 
 /// One sentence per difference, each with file and line.
@@ -155,6 +167,15 @@ mod tests {
         let note = |words: &str| Expected::Note { line: 2, words: words.to_owned() };
         assert!(check(&[finding(3, "pool::double_free"), note("freed")]).is_empty());
         assert_eq!(check(&[finding(3, "pool::double_free"), note("allocated")]).len(), 1);
+    }
+
+    #[test]
+    fn a_driver_that_does_not_load_is_told_apart() {
+        let check = |text: &str| super::is_not_exercised(text);
+        assert!(check(r#"{"files":[{"not_exercised":"because","unsupported":[]}]}"#));
+        assert!(!check(r#"{"files":[{"not_exercised":"because","unsupported":["x"]}]}"#));
+        assert!(!check(r#"{"files":[{"not_exercised":null,"unsupported":[]}]}"#));
+        assert!(!check(""));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use super::{Outcome, case::Case};
 use crate::repo;
 
 /// What may change from one machine or version to the next, and what stands for it.
-const NORMALISED: [(&str, &str); 8] = [
+const NORMALISED: [(&str, &str); 9] = [
     // Cached images lie under a hash.
     (r"[^\s\x22]*drivers/[0-9a-f]{32}/", ""),
     (r"bugcheck replay \S+", "bugcheck replay $$TOKEN"),
+    (r"\(replay: \S+\)", "(replay: $$TOKEN)"),
     // The plan of runs grows with the workload, and says nothing about the rule.
     (r"\(run \d+ of \d+\)", "(run $$N of $$N)"),
     (r"\b\d+ runs\b", "$$N runs"),
@@ -71,6 +72,7 @@ mod tests {
                 "replay: bugcheck replay 1.7f3a.0g2 bad.sys",
                 "replay: bugcheck replay $TOKEN bad.sys",
             ),
+            ("it ended 1 of 9 runs (replay: 1.7f3a.0g2)", "it ended 1 of $N runs (replay: $TOKEN)"),
             ("a.sys  (run 5 of 179)", "a.sys  (run $N of $N)"),
             ("0x00000103", "0x00000103"),
         ];

@@ -12,7 +12,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, OpKind};
 
 use super::Args;
 use super::case::{CODE, CODE_BYTES, Case, PAD, READ_ONLY_BYTES, WINDOW, WINDOW_BYTES};
-use super::compare::{GPR_NAMES, is_x87};
+use super::compare::{GPR_NAMES, compares_strings};
 use super::generator::{END, Generator};
 use super::line;
 use super::random::Random;
@@ -22,6 +22,8 @@ use super::templates::Templates;
 const SHOWN: u64 = 10;
 /// The six flags that labels are kept for.
 const STATUS: u64 = 0x8d5;
+/// The conditions and the flags of exceptions in the x87 status word.
+const X87_STATUS: u16 = 0x473f;
 
 /// Runs `count` cases; returns how many are sound and how many are not.
 pub(crate) fn check(args: &Args, count: u64) -> anyhow::Result<(u64, u64)> {
@@ -41,6 +43,7 @@ pub(crate) fn check(args: &Args, count: u64) -> anyhow::Result<(u64, u64)> {
         case.before.is_user = false;
         // Unmasked exceptions would make values decide about faults.
         case.before.mxcsr = 0x1f80;
+        case.before.x87_control |= 0x3f;
         let open = Open::random(&mut random);
         let Some(found) = machine.compare(&case, &open, &mut random)? else { continue };
         if found.is_empty() {
@@ -58,12 +61,9 @@ pub(crate) fn check(args: &Args, count: u64) -> anyhow::Result<(u64, u64)> {
     Ok((sound, lies))
 }
 
-/// The x87 unit, MXCSR and the system state have no labels.
+/// MXCSR and the system state have no labels.
 fn follows_labels(code: Code) -> bool {
-    let mut instruction = iced_x86::Instruction::default();
-    instruction.set_code(code);
-    let name = format!("{code:?}");
-    !is_x87(&instruction) && !name.starts_with("Wait") && !name.contains("mxcsr")
+    !format!("{code:?}").contains("mxcsr")
 }
 
 /// Which bits are undefined before.
@@ -83,6 +83,10 @@ impl Open {
         for slot in &mut registers.xmm {
             *slot = u128::from(mask(random)) | u128::from(mask(random)) << 64;
         }
+        for slot in &mut registers.x87 {
+            *slot = u128::from(mask(random)) | u128::from(mask(random) & 0xffff) << 64;
+        }
+        registers.x87_status = (random.next() & random.next()) as u16 & X87_STATUS;
         registers.rflags = random.next() & random.next() & STATUS;
         let ranges = random.below(6);
         let bytes = (0..ranges)
@@ -102,6 +106,10 @@ impl Open {
         for (value, mask) in other.before.xmm.iter_mut().zip(self.registers.xmm) {
             *value ^= (u128::from(random.next()) << 64 | u128::from(random.next())) & mask;
         }
+        for (value, mask) in other.before.x87.iter_mut().zip(self.registers.x87) {
+            *value ^= (u128::from(random.next()) << 64 | u128::from(random.next())) & mask;
+        }
+        other.before.x87_status ^= random.next() as u16 & self.registers.x87_status;
         other.before.rflags ^= random.next() & self.registers.rflags;
         for (at, count) in &self.bytes {
             for byte in other.memory.iter_mut().skip(*at).take(*count) {
@@ -155,11 +163,11 @@ impl Machine {
         open: &Open,
         random: &mut Random,
     ) -> anyhow::Result<Option<Vec<String>>> {
-        let Some(one) = self.run(case, open)? else { return Ok(None) };
+        let Some(one) = self.run(case, open, Grant::None)? else { return Ok(None) };
         let mut found = Vec::new();
         for _ in 0..2 {
             let other = open.vary(case, random);
-            match self.run(&other, open)? {
+            match self.run(&other, open, Grant::Undefined)? {
                 Some(other) => lies(&one, &other, &mut found),
                 // The first run was told that nothing undefined decides, so this one must end
                 // alike.
@@ -172,8 +180,9 @@ impl Machine {
         Ok(Some(found))
     }
 
-    /// Runs to the end; `None` if something undefined decides or the case faults.
-    fn run(&mut self, case: &Case, open: &Open) -> anyhow::Result<Option<After>> {
+    /// Runs to the end; `None` if something undefined decides or the case faults. The grant is for
+    /// repeated comparisons: one that ends in one run at an undefined bit goes on in another.
+    fn run(&mut self, case: &Case, open: &Open, more: Grant) -> anyhow::Result<Option<After>> {
         let failed = |objection| anyhow!("the window cannot be used: {objection:?}");
         let machine = Accessor::Machine;
         self.memory.write(machine, GuestAddr(case.address), &case.code).map_err(failed)?;
@@ -186,10 +195,16 @@ impl Machine {
         let mut registers = case.before.clone();
         registers.undefined = Some(Box::new(open.registers.clone()));
         let mut clock = Clock { events: 0, limit_events: u64::MAX };
+        let mut grant = Grant::None;
         loop {
-            let exit =
-                self.processor.step(&mut registers, &mut self.memory, &mut clock, Grant::None);
+            let exit = self.processor.step(&mut registers, &mut self.memory, &mut clock, grant);
+            grant = Grant::None;
             match exit {
+                Exit::UndefinedDecides { is_address: false }
+                    if more == Grant::Undefined && compares_at(case, registers.rip) =>
+                {
+                    grant = more;
+                }
                 Exit::Stepped if (case.address..END).contains(&registers.rip) => {}
                 Exit::Stepped | Exit::Trap(_) => break,
                 Exit::Fault(_) | Exit::UndefinedDecides { .. } | Exit::Unsupported { .. } => {
@@ -210,6 +225,13 @@ impl Machine {
     }
 }
 
+/// Whether the instruction at an address compares strings.
+fn compares_at(case: &Case, rip: u64) -> bool {
+    let code = usize::try_from(rip - case.address).ok().and_then(|at| case.code.get(at..));
+    let mut decoder = Decoder::new(64, code.unwrap_or_default(), DecoderOptions::NONE);
+    compares_strings(decoder.decode().mnemonic())
+}
+
 /// An unlabelled fault is possible where the hardware faults on a value: division, and a
 /// mask of bytes to store.
 fn may_end_otherwise(case: &Case) -> bool {
@@ -219,8 +241,8 @@ fn may_end_otherwise(case: &Case) -> bool {
         let instruction = decoder.decode();
         let name = format!("{:?}", instruction.mnemonic());
         may_differ |= name.ends_with("div") || name.ends_with("Div") || name == "Maskmovdqu";
-        // A comparison that an undefined bit ends goes on in the other run, and stops there.
-        may_differ |= name.starts_with("Scas") || name.starts_with("Cmps");
+        // A comparison that an undefined bit ends goes on in the other run, and may fault there.
+        may_differ |= compares_strings(instruction.mnemonic());
         may_differ |=
             (0..instruction.op_count()).any(|n| instruction.op_kind(n) == OpKind::NearBranch64);
     }
@@ -241,6 +263,11 @@ fn lies(one: &After, other: &After, found: &mut Vec<String>) {
     for i in 0..16 {
         lie(&format!("xmm{i}"), (a.xmm[i] ^ b.xmm[i]) & !one.open.xmm[i]);
     }
+    for i in 0..8 {
+        lie(&format!("r{i} of x87"), (a.x87[i] ^ b.x87[i]) & !one.open.x87[i]);
+    }
+    let fsw = (a.x87_status ^ b.x87_status) & !one.open.x87_status;
+    lie("fsw", fsw.into());
     lie("rflags", ((a.rflags ^ b.rflags) & STATUS & !one.open.rflags).into());
     lie("rip", (a.rip ^ b.rip).into());
     for (at, (x, y)) in one.memory.iter().zip(&other.memory).enumerate() {

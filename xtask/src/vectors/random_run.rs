@@ -47,6 +47,7 @@ impl<'a> Worker<'a> {
         templates.list.retain(|(code, _)| {
             format!("{:?}", code.mnemonic()).to_lowercase().starts_with(&args.only)
         });
+        anyhow::ensure!(!templates.list.is_empty(), "no instruction starts with `{}`", args.only);
         Ok(Self {
             args,
             generator: Generator::new(templates, cpu::is_modelled),

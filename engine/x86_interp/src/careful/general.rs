@@ -59,9 +59,8 @@ pub(super) fn general<L: Label>(look: &mut Look<'_, '_, L>) {
     }
     // iced names an address register as read although it only forms the address; that was decided
     // above. What is written only under a condition keeps its label.
-    let is_masked = look.ins.mnemonic() == Mnemonic::Maskmovdqu;
     let is_written = |access| {
-        let may_stay = is_masked || matches!(access, OpAccess::CondWrite | OpAccess::ReadCondWrite);
+        let may_stay = matches!(access, OpAccess::CondWrite | OpAccess::ReadCondWrite);
         writes(access) && !(may_stay && all.is_clear())
     };
     for used in registers.iter().filter(|used| is_written(used.access())) {

@@ -146,6 +146,10 @@ pub(crate) struct Labels<L> {
     pub(crate) gpr: [L; 16],
     /// Vector registers.
     pub(crate) xmm: [L; 16],
+    /// x87 registers, by physical number.
+    pub(crate) x87: [L; 8],
+    /// The x87 status word.
+    pub(crate) x87_status: L,
     /// Status flags, in the order of [`FLAGS`].
     pub(crate) flags: [L; 6],
     /// Operands of the last comparison, while the flags are still its.
@@ -156,12 +160,20 @@ impl<L: Label> Labels<L> {
     /// Nothing is labelled.
     pub(crate) fn clear() -> Self {
         let none = L::CLEAR;
-        Self { gpr: [none; 16], xmm: [none; 16], flags: [none; 6], compare: None }
+        Self {
+            gpr: [none; 16],
+            xmm: [none; 16],
+            x87: [none; 8],
+            x87_status: none,
+            flags: [none; 6],
+            compare: None,
+        }
     }
 
     /// Whether nothing is labelled.
     pub(crate) fn is_clear(&self) -> bool {
-        let all = self.gpr.iter().chain(&self.xmm).chain(&self.flags);
+        let all = self.gpr.iter().chain(&self.xmm).chain(&self.flags).chain(&self.x87);
+        let all = all.chain([&self.x87_status]);
         all.fold(true, |clear, label| clear & label.is_clear())
     }
 }

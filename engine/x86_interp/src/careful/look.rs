@@ -21,6 +21,10 @@ pub(crate) enum Out<L> {
     Gpr { register: u8, low: u8, bits: u32, label: L },
     /// A whole vector register.
     Xmm { register: u8, label: L },
+    /// An x87 register, by physical number.
+    X87 { index: usize, label: L },
+    /// The x87 status word: these bits are replaced, and labels are added.
+    X87Status { replaced: u16, label: L },
     /// A status flag.
     Flag { index: usize, label: L },
     /// Memory.
@@ -68,6 +72,9 @@ impl<L: Label> Look<'_, '_, L> {
         let size = (bits / 8) as usize;
         let who = self.e.who();
         let label = L::load(self.e.m, who, GuestAddr(at), size).unwrap_or(L::CLEAR);
+        if !label.is_clear() {
+            self.e.labelled_load = Some(at);
+        }
         let (mut value, mut undefined) = ([0; 16], [0; 16]);
         if let (Some(value), Some(undefined)) = (value.get_mut(..size), undefined.get_mut(..size)) {
             // An objection leaves zeros; the instruction itself will meet it.
@@ -221,6 +228,18 @@ pub(crate) fn apply<L: Label>(e: &mut Env<'_>, labels: &mut Labels<L>, outs: &[O
                 *slot = slot.with_part(u32::from(low), bits, label);
             }
             Out::Xmm { register, label } => labels.xmm[usize::from(register & 15)] = label,
+            Out::X87 { index, label } => {
+                if let Some(slot) = labels.x87.get_mut(index) {
+                    *slot = label;
+                }
+            }
+            Out::X87Status { replaced, label } => {
+                let kept = match labels.x87_status.as_bits() {
+                    Some(bits) => L::from_bits(bits & !u128::from(replaced)),
+                    None => labels.x87_status,
+                };
+                labels.x87_status = kept.join(label);
+            }
             Out::Flag { index, label } => {
                 if let Some(slot) = labels.flags.get_mut(index) {
                     *slot = label.part(0, 1);

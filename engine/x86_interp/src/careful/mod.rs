@@ -12,6 +12,7 @@ mod rules;
 mod strings;
 mod undefined;
 mod vector;
+mod x87;
 
 use std::sync::OnceLock;
 
@@ -31,7 +32,7 @@ impl<L: Label> Rules<L> {
     pub(crate) fn build() -> Self {
         let mut rules: Vec<Rule<L>> = vec![general::general; Mnemonic::values().len()];
         let integer = rules::Table::<L>::ALL.into_iter().flatten();
-        for (mnemonic, rule) in integer.chain(vector::Table::<L>::ALL) {
+        for (mnemonic, rule) in integer.chain(vector::Table::<L>::ALL).chain(x87::Table::<L>::ALL) {
             if let Some(slot) = rules.get_mut(*mnemonic as usize) {
                 *slot = *rule;
             }
@@ -155,6 +156,7 @@ impl Engine {
         let single = self.single(e)?;
         let (op, ins) = (single.op, single.ins);
         self.reach(op.rip);
+        e.m.set_instruction(op.rip, op.extra.lock);
         e.alone = true;
         let careful = one(e, labels, rules, &op, &ins);
         e.alone = false;

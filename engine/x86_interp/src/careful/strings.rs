@@ -99,13 +99,17 @@ fn repeat<L: Label>(
 ) -> Careful {
     let may_pass = e.may_decide;
     let decided = |label: L| if may_pass || label.is_clear() { None } else { L::decided(false) };
+    let start = string::pages(e, op);
     while string::count(e, op) != 0 {
         if unit == Unit::Move && copy::<L>(e, labels, op) {
             continue;
         }
         match one_by(e, labels, unit.rule(), single, ins) {
             Careful::Done(_) => {}
-            other => return other,
+            other => {
+                string::show_run(e, op, unit.compares());
+                return other;
+            }
         }
         string::count_down(e, op);
         if unit.compares() {
@@ -116,6 +120,7 @@ fn repeat<L: Label>(
                 break;
             }
         }
+        string::use_grant(e, op, unit.compares(), start);
     }
     Careful::Done(Go::Next)
 }
@@ -131,9 +136,12 @@ fn resume_after<L: Label>(
 ) -> Careful {
     if string::comparison_ends(e, op) {
         // Nothing is left to do: the decision is the branch behind the instruction. How far it
-        // came is open.
+        // came is open, and so are all flags: they could be those of a later iteration.
         if string::count(e, op) != 0 {
-            let open = labels.flags[ZF].sign_extended(1).part(0, 64);
+            let ended = labels.flags[ZF];
+            labels.flags = labels.flags.map(|flag| flag.join(ended));
+            labels.compare = None;
+            let open = ended.sign_extended(1).part(0, 64);
             let gpr = &mut labels.gpr;
             gpr[string::RCX] = gpr[string::RCX].join(open);
             if unit == Unit::Compare {

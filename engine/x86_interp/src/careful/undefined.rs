@@ -155,6 +155,8 @@ impl Label for Bits {
         if let Some(undefined) = &r.undefined {
             labels.gpr = undefined.gpr.map(|bits| Self(u128::from(bits)));
             labels.xmm = undefined.xmm.map(Self);
+            labels.x87 = undefined.x87.map(Self);
+            labels.x87_status = Self(u128::from(undefined.x87_status));
             labels.flags = FLAGS.map(|flag| Self::when(undefined.rflags & flag != 0));
         }
         labels
@@ -170,6 +172,8 @@ impl Label for Bits {
         r.undefined = Some(Box::new(Undefined {
             gpr: labels.gpr.map(|label| split(label.0)[0]),
             xmm: labels.xmm.map(|label| label.0),
+            x87: labels.x87.map(|label| label.0),
+            x87_status: u16::try_from(labels.x87_status.0 & 0xffff).unwrap_or(0),
             rflags,
         }));
     }

@@ -88,6 +88,7 @@ fn permute<L: Label>(look: &mut See<'_, '_, L>) {
         grant: Grant::None,
         may_decide: false,
         exit: None,
+        labelled_load: None,
         stack: 0..0,
     };
     if (op.run)(&mut env, &op).is_err() {
@@ -174,6 +175,25 @@ fn each<const LANE: u32, L: Label>(look: &mut See<'_, '_, L>) {
     lanes(look, LANE, |a, b| a.label.join(b.label).flood(LANE));
 }
 
+/// maskmovdqu: the top bit of each byte of the mask says whether a byte is stored.
+fn masked_store<L: Label>(look: &mut See<'_, '_, L>) {
+    let bits = if look.op.extra.short { 32 } else { 64 };
+    let base = look.gpr(7, bits);
+    look.decide(base.label, true);
+    let base =
+        Look::<L>::low(base.value).wrapping_add(look.e.r.segment_base(look.op.extra.segment));
+    // The address is an operand of its own kind.
+    let (from, mask) = (look.operand(1, 128), look.operand(2, 128));
+    for (lane, at) in (0..16).map(|lane| lane * 8).zip((0..16).map(|n| base.wrapping_add(n))) {
+        let chosen = mask.label.part(lane + 7, 1);
+        if !chosen.is_clear() {
+            look.write_memory(at, 8, chosen.sign_extended(1));
+        } else if mask.value >> (lane + 7) & 1 != 0 {
+            look.write_memory(at, 8, from.label.part(lane, 8));
+        }
+    }
+}
+
 macro_rules! rules {
     ($($rule:expr => $($mnemonic:ident)*;)*) => {
         &[$($((Mnemonic::$mnemonic, $rule as Rule<L>),)*)*]
@@ -193,6 +213,7 @@ impl<L: Label> Table<L> {
             Punpcklbw Punpcklwd Punpckldq Punpcklqdq Punpckhbw Punpckhwd Punpckhdq Punpckhqdq
             Unpcklps Unpcklpd Unpckhps Unpckhpd Pshufd Pshuflw Pshufhw Shufps Shufpd
             Pinsrw Pextrw Pinsrb Movddup Movsldup Movshdup;
+        masked_store => Maskmovdqu;
         shift => Psllw Pslld Psllq Psrlw Psrld Psrlq Psraw Psrad;
         logic::<0, L> => Pand Andps Andpd;
         logic::<1, L> => Pandn Andnps Andnpd;

@@ -12,7 +12,7 @@ use guest_memory::{AccessKind, GuestAddr, PAGE_BYTES};
 use x86_ops::{LazyKind, flags};
 
 use super::{Choice, Key, Table};
-use crate::{Done, Env, Go, Op, Stop, Word};
+use crate::{Done, Env, Exit, Go, Grant, Kind, Op, Stop, Word};
 
 pub(crate) const RCX: usize = 1;
 pub(crate) const RSI: usize = 6;
@@ -80,11 +80,12 @@ fn repeat(
         return Ok(Go::Next);
     }
     let before = (e.lazy, e.r.rflags);
+    let start = pages(e, op);
     while count(e, op) != 0 {
         if let Err(stop) = once(e, op) {
+            show_run(e, op, compares);
             // A comparison that is stopped shows the flags from before its first iteration (Intel
-            // SDM volume 2,
-            // REP: "the EFLAGS value is restored").
+            // SDM volume 2, REP: "the EFLAGS value is restored").
             (e.lazy, e.r.rflags) = before;
             return Err(stop);
         }
@@ -92,8 +93,43 @@ fn repeat(
         if compares && comparison_ends(e, op) {
             break;
         }
+        use_grant(e, op, compares, start);
     }
     Ok(Go::Next)
+}
+
+/// The pages that the next iteration begins in.
+pub(crate) fn pages(e: &Env<'_>, op: &Op) -> [u64; 2] {
+    [source(e, op) / PAGE_BYTES, pointer(e, op, RDI) / PAGE_BYTES]
+}
+
+/// A grant for a watched page is for the iterations that begin in it; for a single one of a
+/// comparison, since how far that goes depends on what it reads.
+pub(crate) fn use_grant(e: &mut Env<'_>, op: &Op, compares: bool, start: [u64; 2]) {
+    if e.grant == Grant::Watch && (compares || pages(e, op) != start) {
+        e.grant = Grant::None;
+    }
+}
+
+/// Shows all that a grant would cover as one access, not only that of the next iteration.
+pub(crate) fn show_run(e: &mut Env<'_>, op: &Op, compares: bool) {
+    let (mut units, size_bytes) = (count(e, op), u64::from(op.mem_bytes).max(1));
+    let is_down = e.r.rflags & flags::DF != 0;
+    let pointers = [(op.kind[0], pointer(e, op, RDI)), (op.kind[1], source(e, op))];
+    for (_, at) in pointers.into_iter().filter(|(kind, _)| *kind == Kind::Mem) {
+        let in_page = at % PAGE_BYTES;
+        let left = if is_down { in_page + 1 } else { PAGE_BYTES - in_page };
+        units = units.min(left.div_ceil(size_bytes));
+    }
+    if let Some(Exit::Watched(objection)) = &mut e.exit
+        && !compares
+    {
+        let more_bytes = units.saturating_sub(1) * size_bytes;
+        objection.size_bytes = objection.size_bytes.max(size_bytes + more_bytes);
+        if is_down {
+            objection.address = GuestAddr(objection.address.0.wrapping_sub(more_bytes));
+        }
+    }
 }
 
 fn movs_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {

@@ -1,18 +1,18 @@
 //! Faults are precise, exits name their instruction, code that changes is seen.
 
-use guest_memory::{ByteState, GuestAddr, Perms, Reason};
+use guest_memory::{AccessKind, ByteState, GuestAddr, Objection, Perms, Reason};
 use iced_x86::code_asm::{
     CodeAssembler, al, byte_ptr, dword_ptr, dx, eax, ecx, edx, qword_ptr, rax, rbx, rcx, rdi, rdx,
     rsi, rsp, xmm0, xmmword_ptr,
 };
-use x86_interp::{Exit, Fault, Grant, PrivilegedOp, Vector};
+use x86_interp::{Exit, Fault, Grant, PrivilegedOp, Undefined, Vector};
 
 use crate::{
-    DATA, Machine,
+    DATA, Machine, STACK_TOP,
     machine::{CODE, TRAP},
 };
 
-fn memory_fault(exit: &Exit) -> &guest_memory::Objection {
+fn memory_fault(exit: &Exit) -> &Objection {
     match exit {
         Exit::Fault(Fault::Memory(objection)) => objection,
         other => panic!("{other:?}"),
@@ -38,7 +38,7 @@ fn unmapped_store_changes_nothing() {
         a.ret().unwrap();
     });
     let objection = memory_fault(&exit);
-    assert_eq!(objection.kind, guest_memory::AccessKind::Write);
+    assert_eq!(objection.kind, AccessKind::Write);
     assert_eq!(objection.reason, Reason::NotMapped { arena: None });
     assert_eq!(m.r.rflags & 0x40, 0x40, "flags of the comparison, not of the addition");
 }
@@ -51,7 +51,7 @@ fn read_modify_write_of_read_only_memory() {
     });
     m.m.protect(GuestAddr(DATA), 0x1000, Perms::READ);
     let exit = m.run();
-    assert_eq!(memory_fault(&exit).kind, guest_memory::AccessKind::Write);
+    assert_eq!(memory_fault(&exit).kind, AccessKind::Write);
     assert_eq!(memory_fault(&exit).reason, Reason::NotPermitted { perms: Perms::READ });
 }
 
@@ -191,7 +191,11 @@ fn breakpoints_stop_runs_not_steps() {
     assert_eq!((m.r.rip, m.r.gpr[0]), (CODE + 5, 1));
     assert_eq!(m.run(), Exit::Breakpoint);
     assert_eq!(m.step(Grant::None), Exit::Stepped);
+    assert_eq!(m.engine.trapped_from(), None, "nothing was trapped yet");
     assert_eq!(m.run(), Exit::Trap(GuestAddr(TRAP)));
+    assert_eq!(m.engine.trapped_from(), Some(CODE + 10), "the return led there");
+    assert_eq!(m.run(), Exit::Trap(GuestAddr(TRAP)));
+    assert_eq!(m.engine.trapped_from(), None, "no instruction led there");
     let reached: Vec<u64> = m.engine.blocks_reached().collect();
     assert_eq!(reached, [CODE], "a breakpoint makes no block");
 }
@@ -239,7 +243,7 @@ fn fetch_faults() {
         a.jmp(rax).unwrap();
     });
     let exit = m.run();
-    assert_eq!(memory_fault(&exit).kind, guest_memory::AccessKind::Execute);
+    assert_eq!(memory_fault(&exit).kind, AccessKind::Execute);
     assert_eq!(m.r.rip, DATA);
     // An instruction that runs off the end of executable memory.
     let mut m = Machine::new(&[]);
@@ -277,4 +281,92 @@ fn guard_states_object() {
     let objection = memory_fault(&exit);
     assert_eq!(objection.at, GuestAddr(DATA + 8));
     assert_eq!(objection.reason, Reason::Untouchable { state: ByteState::FREED });
+}
+
+#[test]
+fn encodings_that_makers_execute_differently_are_not_modelled() {
+    // jmp with an operand-size prefix, first and behind another instruction.
+    for code in [&[0x66, 0xeb, 0x00, 0xc3][..], &[0x90, 0x66, 0xeb, 0x00, 0xc3]] {
+        let at = CODE + code.len() as u64 - 4;
+        let mut m = Machine::new(code);
+        let by_blocks = m.run();
+        assert_eq!(m.r.rip, at);
+        assert_eq!(m.step(Grant::None), by_blocks);
+        let Exit::Unsupported { bytes, text } = by_blocks else { panic!("{by_blocks:?}") };
+        assert_eq!(bytes, [0x66, 0xeb, 0x00]);
+        assert!(text.contains("operand-size prefix"), "{text}");
+    }
+    // rep ret, and a call padded with prefixes that REX.W outweighs.
+    let mut m = Machine::new(&[0x66, 0x66, 0x48, 0xe8, 0, 0, 0, 0, 0x58, 0xf3, 0xc3]);
+    m.finish();
+}
+
+/// Runs a program whose data pages are all watched, granting what it shows: address from the start
+/// of the data, length, kind.
+fn shown(careful: bool, program: impl Fn(&mut CodeAssembler)) -> Vec<(u64, u64, AccessKind)> {
+    let mut m = Machine::of(|a| {
+        program(a);
+        a.ret().expect("it assembles");
+    });
+    m.m.protect(GuestAddr(DATA), 0x4000, Perms::READ | Perms::WRITE | Perms::WATCHED);
+    if careful {
+        m.r.undefined = Some(Box::new(Undefined { xmm: [u128::MAX; 16], ..Undefined::default() }));
+    }
+    let mut shown = Vec::new();
+    let mut exit = m.run();
+    while let Exit::Watched(objection) = exit {
+        let Objection { address, size_bytes, kind, .. } = objection;
+        shown.push((address.0 - DATA, size_bytes, kind));
+        exit = m.step(Grant::Watch);
+        if exit == Exit::Stepped {
+            exit = m.run();
+        }
+    }
+    assert_eq!(exit, Exit::Trap(GuestAddr(TRAP)));
+    shown
+}
+
+#[test]
+fn repeated_string_instructions_show_what_they_touch_in_a_page() {
+    use AccessKind::{Read, Write};
+    for careful in [false, true] {
+        let set = |a: &mut CodeAssembler, from: u64, to: u64, count: u64| {
+            a.mov(rsi, from).unwrap();
+            a.mov(rdi, to).unwrap();
+            a.mov(rcx, count).unwrap();
+        };
+        let out = STACK_TOP - 0x4000;
+        let copied = shown(careful, |a| {
+            set(a, DATA + 0xff8, out, 0x20);
+            a.rep().movsb().unwrap();
+            set(a, DATA + 0x1004, out, 4);
+            a.rep().movsq().unwrap();
+        });
+        assert_eq!(copied, [(0xff8, 8, Read), (0x1000, 0x18, Read), (0x1004, 0x20, Read)]);
+        // A unit across the end of a page belongs to the page it begins in.
+        let across = shown(careful, |a| {
+            set(a, DATA + 0xff4, out, 3);
+            a.rep().movsq().unwrap();
+        });
+        assert_eq!(across, [(0xff4, 0x10, Read), (0x1004, 8, Read)]);
+        let downwards = shown(careful, |a| {
+            a.std().unwrap();
+            set(a, DATA + 0x1004, out + 0x100, 4);
+            a.rep().movsd().unwrap();
+            a.cld().unwrap();
+        });
+        assert_eq!(downwards, [(0x1000, 8, Read), (0xff8, 8, Read)]);
+        let filled = shown(careful, |a| {
+            set(a, out, DATA + 0xffe, 4);
+            a.rep().stosb().unwrap();
+        });
+        assert_eq!(filled, [(0xffe, 2, Write), (0x1000, 2, Write)]);
+        // A comparison touches what it compares, one after the other. All bytes are zeros.
+        let compared = shown(careful, |a| {
+            a.xor(eax, eax).unwrap();
+            set(a, out, DATA + 0xffe, 3);
+            a.repe().scasb().unwrap();
+        });
+        assert_eq!(compared, [(0xffe, 1, Read), (0xfff, 1, Read), (0x1000, 1, Read)]);
+    }
 }

@@ -5,7 +5,8 @@
 use guest_memory::{Accessor, ByteState, GuestAddr};
 use iced_x86::code_asm::{
     AsmRegister32, AsmRegister64, CodeAssembler, al, ax, bl, byte_ptr, cl, dword_ptr, eax, ebx,
-    ecx, edx, qword_ptr, r8, rax, rbx, rcx, rdi, rdx, rsi, rsp, xmm0, xmm1, xmmword_ptr,
+    ecx, edx, qword_ptr, r8, rax, rbx, rcx, rdi, rdx, rsi, rsp, st0, st1, tbyte_ptr, xmm0, xmm1,
+    xmmword_ptr,
 };
 use x86_interp::{Exit, Grant, Undefined};
 
@@ -80,6 +81,47 @@ fn structure_with_padding_through_rep_and_push() {
     assert_eq!(open_bytes(&m, DATA + 0x1000, 0x100), 0xfc);
     assert_eq!(open_bytes(&m, DATA + 0x1100, 0x10), 0);
     assert_eq!(open_bytes(&m, DATA + 0x800, 8), 4);
+}
+
+#[test]
+fn a_mask_stores_open_bytes_beside_memory_that_may_not_be_touched() {
+    let mut m = undefined(|a| {
+        a.movups(xmm0, xmmword_ptr(rbx)).unwrap();
+        // The last eight bytes of the data: the mask does not reach beyond them.
+        a.mov(rdi, DATA + 0x3ff8).unwrap();
+        a.maskmovdqu(xmm0, xmm1).unwrap();
+    });
+    m.r.xmm[1] = 0x80_00_80;
+    m.finish();
+    assert_eq!(m.peek(DATA + 0x3ff8), [0xa5, 0, 0xa5, 0, 0, 0, 0, 0]);
+    assert_eq!(open_bytes(&m, DATA + 0x3ff8, 8), 2);
+    // Where the mask is open, whether a byte is stored is open.
+    let m = silent(|a| {
+        a.pcmpeqd(xmm0, xmm0).unwrap();
+        a.movd(xmm1, dword_ptr(rbx)).unwrap();
+        a.maskmovdqu(xmm0, xmm1).unwrap();
+    });
+    assert_eq!(m.peek64(DATA + 0x1000), 0xffff_ffff);
+    assert_eq!(open_bytes(&m, DATA + 0x1000, 16), 4);
+}
+
+#[test]
+fn a_comparison_that_an_open_bit_ends_leaves_no_flag_defined() {
+    // The byte is at least 0x25, but may be 0x25: then the next ones decide about the carry too.
+    decides(
+        |a| {
+            a.or(byte_ptr(rbx), 0x25).unwrap();
+            a.mov(byte_ptr(rdi), 0x25).unwrap();
+            a.mov(ecx, 2).unwrap();
+            a.repe().cmpsb().unwrap();
+            let mut end = a.create_label();
+            a.jb(end).unwrap();
+            a.inc(r8).unwrap();
+            a.set_label(&mut end).unwrap();
+            a.nop().unwrap();
+        },
+        false,
+    );
 }
 
 #[test]
@@ -468,4 +510,57 @@ fn no_open_bit_is_called_defined() {
     // exact.
     assert!(exact.0 * 100 > exact.1 * 80, "{exact:?}");
     let _ = (Accessor::Machine, ebx);
+}
+
+#[test]
+fn labels_travel_through_the_x87_unit() {
+    // The last two of eight bytes are open. Ten bytes are copied as they are, also by way of a
+    // block that does not use the unit; a number is open as a whole.
+    let mut m = undefined(|a| {
+        let mut next = a.create_label();
+        a.mov(dword_ptr(rbx), 0x1234).unwrap();
+        a.mov(dword_ptr(rbx + 2), 0x1234).unwrap();
+        a.fld(tbyte_ptr(rbx)).unwrap();
+        a.jmp(next).unwrap();
+        a.set_label(&mut next).unwrap();
+        a.inc(r8).unwrap();
+        a.fstp(tbyte_ptr(rdi)).unwrap();
+        a.fld(qword_ptr(rbx)).unwrap();
+        a.fadd_2(st0, st0).unwrap();
+        a.fstp(dword_ptr(rdi + 0x10)).unwrap();
+        a.fld1().unwrap();
+        a.fstp(qword_ptr(rdi + 0x20)).unwrap();
+    });
+    m.finish();
+    assert_eq!(open_bytes(&m, DATA + 0x1000, 10), 4);
+    assert_eq!(open_bytes(&m, DATA + 0x1010, 4), 4);
+    assert_eq!(open_bytes(&m, DATA + 0x1020, 8), 0);
+    // A comparison with an open number decides, by the status word and by the flags.
+    for by_flags in [false, true] {
+        decides(
+            |a| {
+                a.fld1().unwrap();
+                a.fld(dword_ptr(rbx)).unwrap();
+                if by_flags {
+                    a.fcomi(st0, st1).unwrap();
+                } else {
+                    a.fcom_2(st0, st1).unwrap();
+                    a.fnstsw(ax).unwrap();
+                    a.sahf().unwrap();
+                }
+                branch(a);
+            },
+            false,
+        );
+    }
+    // One with defined numbers does not, whatever stands elsewhere in the unit.
+    let mut m = undefined(|a| {
+        a.fld(tbyte_ptr(rbx)).unwrap();
+        a.fld1().unwrap();
+        a.fldz().unwrap();
+        a.fcomi(st0, st1).unwrap();
+        branch(a);
+    });
+    m.finish();
+    assert!(m.r.undefined.is_some_and(|open| open.x87[7] != 0));
 }

@@ -29,7 +29,8 @@ const MAXIMUM_DEPTH: u16 = 256;
 const PAGED_POOL: u32 = 1;
 
 /// Initialises a list of non-paged blocks.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exinitializenpagedlookasidelist")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exinitializenpagedlookasidelist",
+    irql_note = "the remarks limit it no further")]
 #[expect(clippy::too_many_arguments, reason = "the signature is the documented one")]
 fn ExInitializeNPagedLookasideList(
     k: &mut Kernel,

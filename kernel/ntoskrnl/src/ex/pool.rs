@@ -8,6 +8,7 @@ use guest_memory::{GuestAddr, Near, PAGE_BYTES};
 use nt_abi::{Irql, NtStatus};
 use nt_macros::export;
 
+use super::resource;
 use crate::{CallResult, Kernel, Stop, exports, map};
 
 exports![
@@ -143,14 +144,16 @@ impl Request {
 }
 
 /// Allocates without a tag.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepool")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepool",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePool(k: &mut Kernel, pool_type: u32, size_bytes: u64) -> CallResult<GuestAddr> {
     let request = Request::from_pool_type(pool_type, size_bytes, NO_TAG)?;
     k.allocate_pool(request)
 }
 
 /// Allocates uninitialised memory.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithtag")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithtag",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePoolWithTag(
     k: &mut Kernel,
     pool_type: u32,
@@ -163,7 +166,8 @@ fn ExAllocatePoolWithTag(
 
 /// Allocates uninitialised memory; how important the request is changes nothing while there is
 /// memory.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithtagpriority")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithtagpriority",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePoolWithTagPriority(
     k: &mut Kernel,
     pool_type: u32,
@@ -176,7 +180,8 @@ fn ExAllocatePoolWithTagPriority(
 }
 
 /// Allocates without a tag and charges the process; raises when it fails.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithquota")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithquota",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePoolWithQuota(
     k: &mut Kernel,
     pool_type: u32,
@@ -188,7 +193,8 @@ fn ExAllocatePoolWithQuota(
 }
 
 /// Allocates and charges the process; raises when it fails.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithquotatag")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepoolwithquotatag",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePoolWithQuotaTag(
     k: &mut Kernel,
     pool_type: u32,
@@ -201,7 +207,8 @@ fn ExAllocatePoolWithQuotaTag(
 }
 
 /// Allocates zeroed memory, unless told otherwise.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepool2")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exallocatepool2",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExAllocatePool2(k: &mut Kernel, flags: u64, size_bytes: u64, tag: u32) -> CallResult<GuestAddr> {
     match Request::from_flags(flags, size_bytes, tag)? {
         (Some(request), _) => k.allocate_pool(request),
@@ -219,7 +226,8 @@ fn ExAllocatePool2(k: &mut Kernel, flags: u64, size_bytes: u64, tag: u32) -> Cal
 #[export(
     irql = ..=DISPATCH_LEVEL,
     ddi = "wdm/nf-wdm-exallocatepool3",
-    limits = "no extended parameters"
+    limits = "no extended parameters",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool"
 )]
 fn ExAllocatePool3(
     k: &mut Kernel,
@@ -236,13 +244,15 @@ fn ExAllocatePool3(
 }
 
 /// Frees a block of any tag.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "ntddk/nf-ntddk-exfreepool")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "ntddk/nf-ntddk-exfreepool",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExFreePool(k: &mut Kernel, block: GuestAddr) -> CallResult<()> {
     k.free_pool(block, 0)
 }
 
 /// Frees a block; a tag of 0 stands for any.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exfreepoolwithtag")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exfreepoolwithtag",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool")]
 fn ExFreePoolWithTag(k: &mut Kernel, block: GuestAddr, tag: u32) -> CallResult<()> {
     k.free_pool(block, tag)
 }
@@ -253,7 +263,8 @@ fn ExFreePoolWithTag(k: &mut Kernel, block: GuestAddr, tag: u32) -> CallResult<(
     irql = ..=DISPATCH_LEVEL,
     ddi = "wdm/nf-wdm-exfreepool2",
     irql_note = "the page states no limit; the limit of the other free routines is taken",
-    limits = "no extended parameters"
+    limits = "no extended parameters",
+    irql_when = "DISPATCH_LEVEL only for non-paged pool"
 )]
 fn ExFreePool2(
     k: &mut Kernel,
@@ -272,7 +283,7 @@ impl Kernel {
     /// Carries out a driver's request, unless the tape lets it fail.
     pub(crate) fn allocate_pool(&mut self, request: Request) -> CallResult<GuestAddr> {
         let Request { size_bytes, tag, .. } = request;
-        let is_failing = self.ask(POOL_FAILURE, 2) != 0;
+        let is_failing = self.is_to_fail(POOL_FAILURE)?;
         let block = if is_failing { None } else { self.take_pool(request, BlockKind::Pool) };
         let event = PoolAllocate {
             is_paged: request.pool == Pool::Paged,
@@ -289,9 +300,9 @@ impl Kernel {
 
     /// Allocates a paged block that the kernel hands to a driver, such as the buffer of a converted
     /// string. It may be freed with any tag.
-    pub(crate) fn allocate_for_driver(&mut self, size_bytes: u64) -> Option<GuestAddr> {
-        if self.ask(POOL_FAILURE, 2) != 0 {
-            return None;
+    pub(crate) fn allocate_for_driver(&mut self, size_bytes: u64) -> CallResult<Option<GuestAddr>> {
+        if self.is_to_fail(POOL_FAILURE)? {
+            return Ok(None);
         }
         let request = Request {
             pool: Pool::Paged,
@@ -301,7 +312,24 @@ impl Kernel {
             is_cache_aligned: false,
             raises: false,
         };
-        self.take_pool(request, BlockKind::KernelPool)
+        Ok(self.take_pool(request, BlockKind::KernelPool))
+    }
+
+    /// Allocates a non-paged block that the kernel hands to a driver; any tag may free it.
+    pub(crate) fn allocate_nonpaged_for_driver(
+        &mut self,
+        size_bytes: u64,
+    ) -> CallResult<GuestAddr> {
+        let request = Request {
+            pool: Pool::NonPaged,
+            size_bytes,
+            tag: 0,
+            is_zeroed: false,
+            is_cache_aligned: false,
+            raises: false,
+        };
+        let block = self.take_pool(request, BlockKind::KernelPool);
+        block.ok_or_else(|| Stop::Limit { what: format!("{size_bytes} bytes of pool") })
     }
 
     fn take_pool(&mut self, request: Request, kind: BlockKind) -> Option<GuestAddr> {
@@ -330,7 +358,9 @@ impl Kernel {
         let outcome = self.pool_free_outcome(address, tag);
         let seq = self.emit(Event::PoolFree(PoolFree { address, tag, outcome }))?;
         let parameters = match outcome {
-            PoolFreeOutcome::Freed(_) => {
+            PoolFreeOutcome::Freed(block) => {
+                resource::check_freed(self, block.base, block.size_bytes)?;
+                self.give_up_memory(address, block.size_bytes)?;
                 let mut freed = self.provenance(BlockKind::Pool, tag);
                 freed.when = seq.0;
                 self.memory.free(address, freed).expect("the block was just found");
@@ -488,5 +518,27 @@ mod tests {
         assert_eq!(raised, Err(Stop::raise(NtStatus::STATUS_INSUFFICIENT_RESOURCES)));
         let quiet = call_by_name(&mut k, "ExAllocatePoolWithQuotaTag", &[1 | 8, 8, TAG]);
         assert_ne!(quiet, Ok(0));
+    }
+
+    #[test]
+    fn the_other_forms_allocate_and_free_as_well() {
+        let mut k = kernel();
+        for (name, arguments) in [
+            ("ExAllocatePoolWithTagPriority", [512, 24, TAG, 0, 0]),
+            ("ExAllocatePoolWithQuota", [512, 24, 0, 0, 0]),
+            ("ExAllocatePool3", [0x40, 24, TAG, 0, 0]),
+        ] {
+            let block = call_by_name(&mut k, name, &arguments).unwrap();
+            let size_bytes = k.memory.block(GuestAddr(block)).map(|block| block.size_bytes);
+            assert_eq!(size_bytes, Some(24), "{name}");
+            assert_eq!(call_by_name(&mut k, "ExFreePool2", &[block, 0, 0, 0]), Ok(0), "{name}");
+            let twice = call_by_name(&mut k, "ExFreePool2", &[block, 0, 0, 0]);
+            assert_eq!(bug_check_code(twice), 0xc2, "{name}");
+        }
+        let block = allocate(&mut k, 512, 8);
+        let wrong = call_by_name(&mut k, "ExFreePool2", &[block, OTHER, 0, 0]);
+        assert_eq!(bug_check_code(wrong), 0xc2);
+        let extended = call_by_name(&mut k, "ExAllocatePool3", &[0x40, 24, TAG, 0x1000, 1]);
+        assert!(matches!(extended, Err(Stop::Unsupported { .. })));
     }
 }

@@ -22,13 +22,15 @@ fn ExRaiseStatus(_k: &mut Kernel, status: NtStatus) -> CallResult<Flow> {
 }
 
 /// Raises `STATUS_ACCESS_VIOLATION`.
-#[export(irql = PASSIVE_LEVEL, ddi = "ntddk/nf-ntddk-exraiseaccessviolation")]
+#[export(irql = PASSIVE_LEVEL, ddi = "ntddk/nf-ntddk-exraiseaccessviolation",
+    irql_note = "the remarks limit it no further")]
 fn ExRaiseAccessViolation(_k: &mut Kernel) -> CallResult<Flow> {
     Err(Stop::raise(NtStatus::STATUS_ACCESS_VIOLATION))
 }
 
 /// Raises `STATUS_DATATYPE_MISALIGNMENT`.
-#[export(irql = PASSIVE_LEVEL, ddi = "ntddk/nf-ntddk-exraisedatatypemisalignment")]
+#[export(irql = PASSIVE_LEVEL, ddi = "ntddk/nf-ntddk-exraisedatatypemisalignment",
+    irql_note = "the remarks limit it no further")]
 fn ExRaiseDatatypeMisalignment(_k: &mut Kernel) -> CallResult<Flow> {
     Err(Stop::raise(NtStatus::STATUS_DATATYPE_MISALIGNMENT))
 }
@@ -49,4 +51,40 @@ fn ExSystemTimeToLocalTime(k: &mut Kernel, from: GuestAddr, to: GuestAddr) -> Ca
 #[export(irql = .., ddi = "wdm/nf-wdm-exlocaltimetosystemtime")]
 fn ExLocalTimeToSystemTime(k: &mut Kernel, from: GuestAddr, to: GuestAddr) -> CallResult<()> {
     k.copy(to, from, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_memory::GuestAddr;
+    use nt_abi::NtStatus;
+
+    use crate::{
+        Stop,
+        testing::{block, call_by_name, kernel},
+    };
+
+    #[test]
+    fn raising_raises() {
+        let mut k = kernel();
+        for (name, status) in [
+            ("ExRaiseAccessViolation", NtStatus::STATUS_ACCESS_VIOLATION),
+            ("ExRaiseDatatypeMisalignment", NtStatus::STATUS_DATATYPE_MISALIGNMENT),
+            ("ExRaiseStatus", NtStatus::STATUS_INVALID_PARAMETER),
+        ] {
+            let argument = u64::from(NtStatus::STATUS_INVALID_PARAMETER.0);
+            assert_eq!(call_by_name(&mut k, name, &[argument]), Err(Stop::raise(status)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_time_zone_is_utc() {
+        let mut k = kernel();
+        let from = block(&mut k, &133_485_408_000_000_000_u64.to_le_bytes());
+        for name in ["ExSystemTimeToLocalTime", "ExLocalTimeToSystemTime"] {
+            let to = block(&mut k, &[0; 8]);
+            call_by_name(&mut k, name, &[from, to]).unwrap();
+            let time = k.read_scalar::<u64>(GuestAddr(to));
+            assert_eq!(time, Ok(133_485_408_000_000_000), "{name}");
+        }
+    }
 }

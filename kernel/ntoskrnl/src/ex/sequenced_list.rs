@@ -26,7 +26,8 @@ const ALIGN_BYTES: u64 = 16;
 const SEQUENCE_STEP: u64 = 1 << 16;
 
 /// Makes a head of an empty list.
-#[export(irql = .., ddi = "wdm/nf-wdm-initializeslisthead")]
+#[export(irql = .., ddi = "wdm/nf-wdm-initializeslisthead",
+    irql_when = "above APC_LEVEL only if the list head is resident")]
 fn InitializeSListHead(k: &mut Kernel, head: GuestAddr) -> CallResult<()> {
     aligned(head)?;
     k.set(head, SLIST_HEADER::Alignment, 0)?;
@@ -43,7 +44,8 @@ fn ExQueryDepthSList(k: &mut Kernel, head: GuestAddr) -> CallResult<u16> {
 #[export(
     irql = ..,
     ddi = "wdm/nf-wdm-exinterlockedpushentryslist",
-    written_as = "ExInterlockedPushEntrySList"
+    written_as = "ExInterlockedPushEntrySList",
+    irql_when = "the list is resident"
 )]
 fn ExpInterlockedPushEntrySList(
     k: &mut Kernel,
@@ -57,7 +59,8 @@ fn ExpInterlockedPushEntrySList(
 #[export(
     irql = ..,
     ddi = "wdm/nf-wdm-exinterlockedpopentryslist",
-    written_as = "ExInterlockedPopEntrySList"
+    written_as = "ExInterlockedPopEntrySList",
+    irql_when = "the list is resident"
 )]
 fn ExpInterlockedPopEntrySList(k: &mut Kernel, head: GuestAddr) -> CallResult<GuestAddr> {
     pop(k, head)
@@ -67,14 +70,16 @@ fn ExpInterlockedPopEntrySList(k: &mut Kernel, head: GuestAddr) -> CallResult<Gu
 #[export(
     irql = ..,
     ddi = "wdm/nf-wdm-exinterlockedflushslist",
-    written_as = "ExInterlockedFlushSList"
+    written_as = "ExInterlockedFlushSList",
+    irql_when = "the list is resident"
 )]
 fn ExpInterlockedFlushSList(k: &mut Kernel, head: GuestAddr) -> CallResult<GuestAddr> {
     flush(k, head)
 }
 
 /// Puts an entry in front; the lock is not used on this architecture.
-#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedpushentryslist")]
+#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedpushentryslist",
+    irql_when = "the list is resident")]
 fn ExInterlockedPushEntrySList(
     k: &mut Kernel,
     head: GuestAddr,
@@ -85,7 +90,8 @@ fn ExInterlockedPushEntrySList(
 }
 
 /// Takes the first entry; the lock is not used on this architecture.
-#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedpopentryslist")]
+#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedpopentryslist",
+    irql_when = "the list is resident")]
 fn ExInterlockedPopEntrySList(
     k: &mut Kernel,
     head: GuestAddr,
@@ -95,7 +101,8 @@ fn ExInterlockedPopEntrySList(
 }
 
 /// Takes the whole list.
-#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedflushslist")]
+#[export(irql = .., ddi = "wdm/nf-wdm-exinterlockedflushslist",
+    irql_when = "the list is resident")]
 fn ExInterlockedFlushSList(k: &mut Kernel, head: GuestAddr) -> CallResult<GuestAddr> {
     flush(k, head)
 }
@@ -109,6 +116,7 @@ pub(super) fn push(k: &mut Kernel, head: GuestAddr, entry: GuestAddr) -> CallRes
     let sequence = (counts & !0xffff).wrapping_add(SEQUENCE_STEP);
     k.set(head, SLIST_HEADER::Alignment, sequence | u64::from(depth))?;
     k.set(head, SLIST_HEADER::Region, entry.0)?;
+    ordered(k, head);
     Ok(first)
 }
 
@@ -122,13 +130,21 @@ pub(super) fn pop(k: &mut Kernel, head: GuestAddr) -> CallResult<GuestAddr> {
     let depth = depth_of(counts).wrapping_sub(1);
     k.set(head, SLIST_HEADER::Alignment, (counts & !0xffff) | u64::from(depth))?;
     k.set(head, SLIST_HEADER::Region, next & !(ALIGN_BYTES - 1))?;
+    ordered(k, head);
     Ok(first)
+}
+
+/// Interlocked operations on one list happen one after the other.
+fn ordered(k: &mut Kernel, head: GuestAddr) {
+    k.order_acquire(head);
+    k.order_release(head);
 }
 
 fn flush(k: &mut Kernel, head: GuestAddr) -> CallResult<GuestAddr> {
     let (counts, first) = read(k, head)?;
     k.set(head, SLIST_HEADER::Alignment, counts & !0xffff)?;
     k.set(head, SLIST_HEADER::Region, 0)?;
+    ordered(k, head);
     Ok(first)
 }
 
@@ -170,5 +186,21 @@ mod tests {
         assert_eq!(call_by_name(&mut k, "ExpInterlockedFlushSList", &[head]), Ok(entries[0]));
         assert_eq!(call_by_name(&mut k, pop, &[head]), Ok(0));
         assert_eq!(call_by_name(&mut k, "ExQueryDepthSList", &[head]), Ok(0));
+    }
+
+    #[test]
+    fn the_forms_with_a_lock_share_the_list() {
+        let mut k = kernel();
+        let (head, lock) = (block(&mut k, &[0; 16]), block(&mut k, &[0; 8]));
+        let [a, b] = [(); 2].map(|()| block(&mut k, &[0; 16]));
+        let push = "ExInterlockedPushEntrySList";
+        assert_eq!(call_by_name(&mut k, push, &[head, a, lock]), Ok(0));
+        assert_eq!(call_by_name(&mut k, push, &[head, b, lock]), Ok(a));
+        let pop = "ExInterlockedPopEntrySList";
+        assert_eq!(call_by_name(&mut k, pop, &[head, lock]), Ok(b));
+        assert_eq!(call_by_name(&mut k, "ExInterlockedFlushSList", &[head]), Ok(a));
+        assert_eq!(call_by_name(&mut k, "ExQueryDepthSList", &[head]), Ok(0));
+        // "Must be aligned on a 16-byte boundary."
+        assert!(call_by_name(&mut k, push, &[head, a + 8, lock]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Cancelling requests, and the cancel spin lock.
 
-use events::{EntryPoint, ThreadId};
+use events::{BlockKind, EntryPoint, IrpId, Lock, LockKind, ThreadId};
 use guest_memory::GuestAddr;
 use nt_abi::{
     Irql, NtStatus,
@@ -8,42 +8,62 @@ use nt_abi::{
 };
 use nt_macros::export;
 
-use super::{file, irp};
-use crate::{CallResult, Flow, GuestCall, GuestPtr, Kernel, Stop, exports, frame};
+use super::{csq, file, irp};
+use crate::{
+    CallResult, Flow, GuestCall, GuestPtr, Kernel, Stop, exports, frame, ke::SpinLockRequest, mm,
+};
 
 exports![IoCancelIrp, IoAcquireCancelSpinLock, IoReleaseCancelSpinLock];
 
-/// A spin lock is acquired that its owner holds, and so never gets free.
-const SPIN_LOCK_ALREADY_OWNED: u32 = 0x0f;
-/// A spin lock is released that nobody holds.
-const SPIN_LOCK_NOT_OWNED: u32 = 0x10;
+/// "An IRP that had a cancel routine set was completed normally; after that a driver called the
+/// cancel routine."
+const CANCEL_STATE_IN_COMPLETED_IRP: u32 = 0x48;
 
-fn acquire(k: &mut Kernel) -> CallResult<Irql> {
-    if k.io.is_cancel_lock_held {
-        // One processor: whoever holds the lock cannot run until this one stops spinning.
-        return Err(Stop::bug_check(SPIN_LOCK_ALREADY_OWNED, [0; 4]));
+/// The lock. Its word is the kernel's: no driver knows where it is.
+fn lock(k: &mut Kernel) -> CallResult<Lock> {
+    if k.io.cancel_lock.is_null() {
+        k.io.cancel_lock = mm::allocate_kernel(k, BlockKind::KernelPool, 8, 8)?;
     }
-    let old = k.irql();
-    k.set_irql(Irql::DISPATCH_LEVEL);
-    k.io.is_cancel_lock_held = true;
-    Ok(old)
+    Ok(Lock { kind: LockKind::CancelSpinLock, at: k.io.cancel_lock })
 }
 
-fn release(k: &mut Kernel, level: Irql) -> CallResult<()> {
-    if !k.io.is_cancel_lock_held {
-        return Err(Stop::bug_check(SPIN_LOCK_NOT_OWNED, [0; 4]));
-    }
-    k.io.is_cancel_lock_held = false;
+/// Acquires the cancel spin lock. The value is the level before.
+pub(crate) fn acquire(k: &mut Kernel) -> CallResult<Flow> {
+    let lock = lock(k)?;
+    let irql_before = k.irql();
+    k.set_irql(Irql::DISPATCH_LEVEL);
+    k.acquire_spin_lock(SpinLockRequest { lock, irql_before, value: u64::from(irql_before.0) })
+}
+
+/// Releases the cancel spin lock and lowers to the level.
+pub(crate) fn release(k: &mut Kernel, level: Irql) -> CallResult<()> {
+    let lock = lock(k)?;
+    k.release_spin_lock(lock, level)?;
     k.set_irql(level);
     Ok(())
 }
 
+/// The level that [`acquire`] came from.
+pub(crate) fn level_before(value: u64) -> Irql {
+    Irql(value.to_le_bytes()[0])
+}
+
 /// Acquires the cancel spin lock; the old level goes where `into` points.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-ioacquirecancelspinlock")]
-fn IoAcquireCancelSpinLock(k: &mut Kernel, into: GuestPtr<u8>) -> CallResult<()> {
-    let old = acquire(k)?;
-    k.write_scalar(into.at, old.0)
+fn IoAcquireCancelSpinLock(k: &mut Kernel, into: GuestPtr<u8>) -> CallResult<Flow> {
+    acquire(k)?.then(k, Acquired { into: into.at })
 }
+
+/// The lock is the driver's.
+#[derive(Clone, Debug)]
+struct Acquired {
+    into: GuestAddr,
+}
+
+frame!(Acquired, |this, k, value| {
+    k.write_scalar(this.into, level_before(value).0)?;
+    Ok(Flow::Return(0))
+});
 
 /// Releases the cancel spin lock.
 #[export(irql = DISPATCH_LEVEL, ddi = "wdm/nf-wdm-ioreleasecancelspinlock")]
@@ -60,16 +80,38 @@ fn IoCancelIrp(k: &mut Kernel, irp: GuestAddr) -> CallResult<Flow> {
 /// Marks an IRP cancelled and calls its cancel routine, which gets the cancel spin lock and
 /// releases it.
 pub(crate) fn cancel(k: &mut Kernel, address: GuestAddr) -> CallResult<Flow> {
+    irp::at_or_number(k, address)?;
+    // Who cancels comes before the cancel routine, on whatever processor that finds its work.
+    k.order_release(address);
+    acquire(k)?.then(k, Canceling { address })
+}
+
+/// The cancel spin lock is held.
+#[derive(Clone, Debug)]
+struct Canceling {
+    address: GuestAddr,
+}
+
+frame!(Canceling, |this, k, value| call_routine(k, this.address, level_before(value)));
+
+fn call_routine(k: &mut Kernel, address: GuestAddr, old: Irql) -> CallResult<Flow> {
     let id = irp::at_or_number(k, address)?;
-    let old = acquire(k)?;
     k.set(address, IRP::Cancel, 1)?;
+    k.order_acquire(address);
     let routine = GuestAddr(k.get(address, IRP::CancelRoutine)?);
     k.set(address, IRP::CancelRoutine, 0)?;
     if routine.is_null() {
         release(k, old)?;
         return Ok(Flow::Return(0));
     }
+    if k.get(address, IRP::CurrentLocation)? > k.get(address, IRP::StackCount)?.saturating_add(1) {
+        let parameters = [address.0, routine.0, 0, 0];
+        return Err(Stop::bug_check(CANCEL_STATE_IN_COMPLETED_IRP, parameters));
+    }
     k.set(address, IRP::CancelIrql, old.0)?;
+    if routine == csq::cancel_routine_address(k) {
+        return csq::cancel_routine(k, address)?.then(k, Cancelled { old });
+    }
     let location = GuestAddr(k.get(address, IRP::CurrentStackLocation)?);
     let is_held = k.get(address, IRP::CurrentLocation)? <= k.get(address, IRP::StackCount)?;
     let device = match is_held {
@@ -78,14 +120,25 @@ pub(crate) fn cancel(k: &mut Kernel, address: GuestAddr) -> CallResult<Flow> {
     };
     let entry = EntryPoint::CancelRoutine { irp: id };
     let call = GuestCall::entry(routine, vec![device, address.0], entry);
-    Ok(Flow::call(call, Cancelled))
+    Ok(Flow::call(call, Cancelled { old }))
 }
 
 /// The cancel routine returned.
 #[derive(Clone, Debug)]
-struct Cancelled;
+struct Cancelled {
+    old: Irql,
+}
 
-frame!(Cancelled, |_, _, _| Ok(Flow::Return(1)));
+frame!(Cancelled, |this, k, _| {
+    let at = lock(k)?.at;
+    let is_kept = k.irql() >= Irql::DISPATCH_LEVEL
+        && k.ke.spin_lock_holder(at).is_some_and(|holder| holder.processor == k.core().index);
+    if is_kept {
+        // Judged when the routine returned; what follows is no consequence.
+        release(k, this.old)?;
+    }
+    Ok(Flow::Return(1))
+});
 
 /// Cancels requests one after the other. The value is `STATUS_SUCCESS`, or `STATUS_NOT_FOUND` if
 /// there are none.
@@ -130,12 +183,93 @@ pub(crate) fn cancel_file(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow>
 
 /// Cancels the requests of a thread, as its end does.
 pub(crate) fn cancel_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
-    let open = |irp: &&irp::Irp| {
-        irp.is_live
-            && irp.thread == thread
-            && irp.completed.is_none()
-            && irp.kind == irp::IrpKind::Request
-    };
-    let requests = k.io.irps.values().filter(open).map(|irp| irp.address).collect();
+    let requests = requests_of(k, thread);
+    let requests = requests.iter().map(|&id| irp::entry(k, id).address).collect();
     cancel_all(k, requests)
+}
+
+/// Requests in the list of a thread: those it made, and those that its driver built for it to wait
+/// for.
+pub(crate) fn requests_of(k: &Kernel, thread: ThreadId) -> Vec<IrpId> {
+    let is_listed = |irp: &&irp::Irp| {
+        matches!(irp.kind, irp::IrpKind::Request | irp::IrpKind::Threaded)
+            && irp.thread == Some(thread)
+            && irp.is_live
+            && irp.completed.is_none()
+    };
+    k.io.irps.values().filter(is_listed).map(|irp| irp.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_memory::GuestAddr;
+    use nt_abi::{Irql, structures::io::IRP};
+
+    use crate::{
+        GuestCall, Kernel,
+        io::test_driver::{self, DISPATCH},
+        testing::{block, bug_check_code, call_by_name, drive},
+    };
+
+    const CANCEL: u64 = 0xffff_f802_0000_2000;
+
+    #[test]
+    fn without_a_cancel_routine_the_irp_is_only_marked() {
+        let (mut k, _) = test_driver::device();
+        let irp = test_driver::irp(&mut k, 1);
+        assert_eq!(call_by_name(&mut k, "IoCancelIrp", &[irp]), Ok(0));
+        assert_eq!(k.get(GuestAddr(irp), IRP::Cancel), Ok(1));
+        assert_eq!(k.irql(), Irql::PASSIVE_LEVEL);
+        let level = block(&mut k, &[0xee]);
+        call_by_name(&mut k, "IoAcquireCancelSpinLock", &[level]).expect("the lock is free");
+    }
+
+    #[test]
+    fn the_cancel_routine_has_the_lock_and_the_device_that_holds_the_irp() {
+        let (mut k, device) = test_driver::device();
+        let irp = test_driver::irp(&mut k, 1);
+        k.set_irql(Irql::APC_LEVEL);
+        let mut seen = Vec::new();
+        let mut guest = |k: &mut Kernel, call: &GuestCall| {
+            if call.target.0 == DISPATCH {
+                k.set(GuestAddr(irp), IRP::CancelRoutine, CANCEL).unwrap();
+                return 0x103;
+            }
+            let routine = k.get(GuestAddr(irp), IRP::CancelRoutine).unwrap();
+            let level = k.get(GuestAddr(irp), IRP::CancelIrql).unwrap();
+            seen.push((call.target.0, call.arguments.clone(), k.irql(), routine, level));
+            // The lock is the routine's to release.
+            call_by_name(k, "IoReleaseCancelSpinLock", &[u64::from(level)]).unwrap();
+            0
+        };
+        drive(&mut k, "IofCallDriver", &[device.0, irp], &mut guest).unwrap();
+        assert_eq!(drive(&mut k, "IoCancelIrp", &[irp], &mut guest), Ok(1));
+        let dispatch = Irql::DISPATCH_LEVEL;
+        assert_eq!(seen, [(CANCEL, vec![device.0, irp], dispatch, 0, Irql::APC_LEVEL.0)]);
+        assert_eq!(k.irql(), Irql::APC_LEVEL);
+    }
+
+    #[test]
+    fn the_lock_is_owned_once_and_released_by_its_owner() {
+        let (mut k, _) = test_driver::device();
+        let level = block(&mut k, &[0xee]);
+        call_by_name(&mut k, "IoAcquireCancelSpinLock", &[level]).unwrap();
+        assert_eq!(k.read_scalar::<u8>(GuestAddr(level)), Ok(0));
+        assert_eq!(k.irql(), Irql::DISPATCH_LEVEL);
+        let again = call_by_name(&mut k, "IoAcquireCancelSpinLock", &[level]);
+        assert_eq!(bug_check_code(again), 0x0f);
+        call_by_name(&mut k, "IoReleaseCancelSpinLock", &[1]).unwrap();
+        assert_eq!(k.irql(), Irql::APC_LEVEL);
+        let again = call_by_name(&mut k, "IoReleaseCancelSpinLock", &[0]);
+        assert_eq!(bug_check_code(again), 0x10);
+    }
+
+    #[test]
+    fn a_cancel_routine_on_an_irp_above_its_last_location_is_bug_check_48() {
+        let (mut k, _) = test_driver::device();
+        let irp = test_driver::irp(&mut k, 1);
+        k.set(GuestAddr(irp), IRP::CancelRoutine, CANCEL).unwrap();
+        k.set(GuestAddr(irp), IRP::CurrentLocation, 3).unwrap();
+        assert_eq!(bug_check_code(call_by_name(&mut k, "IoCancelIrp", &[irp])), 0x48);
+    }
 }

@@ -233,6 +233,8 @@ frame!(Opened, |this, k, value| {
     if let Some(file) = k.io.files.get_mut(&this.file) {
         file.is_open = true;
     }
+    // The open comes before every use of the file.
+    k.order_release(this.file);
     let flags = k.get(this.file, FILE_OBJECT::Flags)?;
     k.set(this.file, FILE_OBJECT::Flags, flags | FO_HANDLE_CREATED)?;
     let attributes = this.wish.attributes.attributes;

@@ -9,6 +9,7 @@ use nt_abi::{
 };
 
 use super::{
+    file,
     irp::{self, IrpKind, Request},
     request,
 };
@@ -22,8 +23,8 @@ pub(crate) fn deliver(k: &mut Kernel, id: IrpId, completed: Seq) -> CallResult<F
     let entry = irp::entry(k, id);
     let (address, file) = (entry.address, entry.file);
     let request = match entry.kind {
-        IrpKind::Request | IrpKind::Threaded => entry.request.clone(),
-        IrpKind::Driver | IrpKind::Initialized => None,
+        IrpKind::Request | IrpKind::Threaded | IrpKind::Asynchronous => entry.request.clone(),
+        IrpKind::Driver | IrpKind::Initialized | IrpKind::Associated => None,
     };
     let Some(request) = request else {
         // There is no thread to tell: Windows follows a null `Tail.Overlay.Thread` at
@@ -47,6 +48,7 @@ pub(crate) fn deliver(k: &mut Kernel, id: IrpId, completed: Seq) -> CallResult<F
     if file.is_null() {
         return Ok(Flow::Return(0));
     }
+    file::note_use(k, file);
     ob::dereference(k, file)
 }
 
@@ -171,7 +173,10 @@ fn release_buffers(k: &mut Kernel, address: GuestAddr, request: &Request) -> Cal
         return Err(Stop::unsupported("a system buffer that a driver put in place of another"));
     }
     if let Some(buffer) = request.system_buffer {
-        mm::free_kernel(k, buffer);
+        match request.is_buffer_from_pool {
+            true => k.free_pool(buffer, 0)?,
+            false => mm::free_kernel(k, buffer),
+        }
     }
     let mdl = GuestAddr(k.get(address, IRP::MdlAddress)?);
     mm::release_chain(k, mdl)
@@ -186,9 +191,9 @@ fn signal(
     was_pending: bool,
 ) -> CallResult<()> {
     let user_event = GuestAddr(k.get(address, IRP::UserEvent)?);
-    let file = GuestAddr(k.get(address, IRP::OriginalFileObject)?);
-    if !file.is_null() {
-        k.set(file, FILE_OBJECT::FinalStatus, status.0)?;
+    let object = GuestAddr(k.get(address, IRP::OriginalFileObject)?);
+    if !object.is_null() {
+        k.set(object, FILE_OBJECT::FinalStatus, status.0)?;
     }
     if let Some(event) = request.event {
         k.signal(event, 1)?;

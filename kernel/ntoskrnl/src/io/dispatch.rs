@@ -9,7 +9,7 @@ use nt_abi::{
 };
 use nt_macros::export;
 
-use super::{complete, irp};
+use super::{complete, irp, unload};
 use crate::{CallResult, Export, Flow, GuestCall, Kernel, Stop, exports, frame};
 
 exports![IofCallDriver, InvalidDeviceRequest];
@@ -63,6 +63,9 @@ pub(crate) fn call_driver(
     let driver = GuestAddr(k.get(device, DEVICE_OBJECT::DriverObject)?);
     let slot = driver.add(DRIVER_OBJECT::MajorFunction.offset_bytes + 8 * u64::from(major));
     let routine = GuestAddr(k.read_scalar(slot)?);
+    // Whoever sends it comes before whoever serves it, wherever that happens.
+    k.order_release(address);
+    unload::order_after_start(k, driver);
     let control_code = match major {
         IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL => {
             k.get(next, IO_STACK_LOCATION::DeviceIoControl_IoControlCode)?
@@ -117,6 +120,9 @@ impl crate::Frame for Dispatched {
     fn resume(self: Box<Self>, k: &mut Kernel, value: u64) -> CallResult<Flow> {
         let found = k.io.dispatches.iter().position(|d| d.serial == self.serial);
         let dispatch = k.io.dispatches.remove(found.expect("a dispatch routine returns once"));
+        if let Some(driver) = k.io.devices.get(&dispatch.device).map(|device| device.driver) {
+            unload::note_use(k, driver);
+        }
         let entry = irp::entry(k, dispatch.irp);
         let is_live = entry.is_live;
         let control = irp::location_at(entry.address, dispatch.location)
@@ -172,6 +178,7 @@ impl InvalidDeviceRequest {
             max: nt_abi::Irql::DISPATCH_LEVEL,
         },
         irql_note: None,
+        irql_when: None,
         limits: None,
         ddi: "wdm/ns-wdm-_driver_object",
         call: |k| {

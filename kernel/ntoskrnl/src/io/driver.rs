@@ -16,7 +16,7 @@ use nt_abi::{
     },
 };
 
-use super::{device, dispatch, left_behind};
+use super::{device, dispatch, left_behind, unload};
 use crate::{
     CallResult, Flow, GuestCall, Kernel, frame, mm,
     ob::{self, Name, ObjectType},
@@ -159,15 +159,27 @@ frame!(Entered, |this, k, value| {
     let status = NtStatus(value as u32);
     if status.is_success() {
         ready_devices(k, this.object)?;
+        unload::note_start(k, this.object);
         let flags = k.get(this.object, DRIVER_OBJECT::Flags)?;
         k.set(this.object, DRIVER_OBJECT::Flags, flags | DRVO_INITIALIZED)?;
         set_state(k, this.object, DriverState::Started);
         return Ok(Flow::Return(u64::from(status.0)));
     }
-    left_behind::report(k, this.object, left_behind::Occasion::EntryFailed)?;
+    let occasion = left_behind::Occasion::EntryFailed;
+    left_behind::report(k, this.object, occasion)?.then(k, Failed { object: this.object, status })
+});
+
+/// DriverEntry failed, and what it left behind was reported.
+#[derive(Clone, Debug)]
+struct Failed {
+    object: GuestAddr,
+    status: NtStatus,
+}
+
+frame!(Failed, |this, k, _| {
     set_state(k, this.object, DriverState::Gone);
     ob::make_temporary(k, this.object);
-    ob::dereference(k, this.object)?.then(k, ob::Answer(status))
+    ob::dereference(k, this.object)?.then(k, ob::Answer(this.status))
 });
 
 /// Devices made in DriverEntry are ready when it returns. Source: `wdm/nf-wdm-iocreatedevice`,

@@ -14,7 +14,7 @@ use nt_abi::{
     structures::{LIST_ENTRY, UNICODE_STRING, io::FILE_OBJECT, ke::KEVENT},
 };
 
-use super::{device, irp, request::Draft};
+use super::{device, file_lock, irp, request::Draft};
 use crate::{
     CallResult, Flow, Kernel, frame,
     ke::DispatcherType,
@@ -29,6 +29,8 @@ pub(crate) struct File {
     pub(crate) device: GuestAddr,
     /// The create request succeeded, so cleanup and close will follow.
     pub(crate) is_open: bool,
+    /// Threads that shall not wait for its lock any longer.
+    pub(crate) given_up: file_lock::GivenUp,
     /// Buffer of its name.
     name_buffer: Option<GuestAddr>,
     /// The file that the name was relative to.
@@ -85,8 +87,19 @@ pub(crate) fn create(
         ob::reference(k, related);
     }
     device::use_device(k, device)?;
-    k.io.files.insert(file, File { device, is_open: false, name_buffer, related });
+    let given_up = file_lock::GivenUp::default();
+    k.io.files.insert(file, File { device, is_open: false, given_up, name_buffer, related });
     Ok(file)
+}
+
+/// Where requests of a file publish what was done, for its cleanup and close.
+fn used(file: GuestAddr) -> GuestAddr {
+    file.add(FILE_OBJECT::FinalStatus.offset_bytes)
+}
+
+/// A request of the file is over: it comes before cleanup and close.
+pub(crate) fn note_use(k: &mut Kernel, file: GuestAddr) {
+    k.order_release(used(file));
 }
 
 /// The close procedure of the type: the last handle sends the cleanup request.
@@ -96,6 +109,8 @@ pub(crate) fn close(k: &mut Kernel, request: CloseRequest) -> CallResult<Flow> {
         return Ok(Flow::Return(0));
     }
     let file = request.object;
+    k.order_acquire(used(file));
+    file_lock::give_up(k, file, NtStatus::STATUS_FILE_CLOSED)?;
     let flags = k.get(file, FILE_OBJECT::Flags)?;
     k.set(file, FILE_OBJECT::Flags, flags | FO_CLEANUP_COMPLETE)?;
     let draft = Draft::for_file(k, file, IRP_MJ_CLEANUP, PreviousMode::Kernel)?;
@@ -125,6 +140,7 @@ pub(crate) fn delete(k: &mut Kernel, file: GuestAddr) -> CallResult<Flow> {
     if !is_open {
         return Forget { file }.run(k);
     }
+    k.order_acquire(used(file));
     // The request must not hold a reference: it is sent because there is none left.
     let draft = Draft::for_file(k, file, IRP_MJ_CLOSE, PreviousMode::Kernel)?;
     irp::entry(k, draft.id).file = GuestAddr::NULL;

@@ -14,7 +14,7 @@ use nt_macros::export;
 
 use crate::{CallResult, Kernel, Stop, exports, mm, ob::PreviousMode};
 
-exports![IoAllocateIrp, IoFreeIrp, IoReuseIrp, IoInitializeIrp, IoSizeOfIrp];
+exports![IoAllocateIrp, IoAllocateIrpEx, IoFreeIrp, IoReuseIrp, IoInitializeIrp, IoSizeOfIrp];
 
 /// Where an IRP comes from, and so who disposes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub enum IrpKind {
     Request,
     /// `IoBuildDeviceIoControlRequest`, `IoBuildSynchronousFsdRequest`: likewise.
     Threaded,
+    /// `IoBuildAsynchronousFsdRequest`: delivered like those, but in no thread's list; the driver
+    /// may take it back in a completion routine and free it.
+    Asynchronous,
+    /// `IoMakeAssociatedIrp`: completed, it is freed and counts for its master.
+    Associated,
     /// `IoAllocateIrp`: the driver takes it back in a completion routine and frees it.
     Driver,
     /// In the driver's own memory, `IoInitializeIrp`.
@@ -42,8 +47,8 @@ pub struct Irp {
     pub major: u8,
     /// The control code of its first dispatch, else 0.
     pub control_code: u32,
-    /// The thread that asked.
-    pub thread: ThreadId,
+    /// The thread that asked; nobody once it ended without it.
+    pub thread: Option<ThreadId>,
     /// Its file object, which it references; null without one.
     pub file: GuestAddr,
     /// Its memory was not freed.
@@ -74,6 +79,8 @@ pub struct Request {
     pub output_bytes: u64,
     /// The system buffer that the I/O manager allocated.
     pub system_buffer: Option<GuestAddr>,
+    /// That buffer is a pool block, which the driver may free.
+    pub is_buffer_from_pool: bool,
     /// The caller waits for it in the kernel.
     pub is_synchronous: bool,
     /// Signalled at the end, beside `UserEvent`: the file object's event, or one of the I/O
@@ -127,7 +134,7 @@ pub(crate) fn number(k: &mut Kernel, address: GuestAddr, kind: IrpKind) -> IrpId
         kind,
         major: NO_MAJOR,
         control_code: 0,
-        thread: k.core().thread.unwrap_or_default(),
+        thread: k.core().thread,
         file: GuestAddr::NULL,
         is_live: true,
         completed: None,
@@ -193,18 +200,28 @@ pub(crate) fn free(k: &mut Kernel, id: IrpId) {
 }
 
 /// Allocates an IRP that the driver will send, take back and free.
-#[export(
-    irql = ..=DISPATCH_LEVEL,
-    ddi = "wdm/nf-wdm-ioallocateirp",
-    limits = "never returns null but for a stack size below 1"
-)]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-ioallocateirp")]
 fn IoAllocateIrp(k: &mut Kernel, stack_size: i8, _charge_quota: bool) -> CallResult<GuestAddr> {
     if stack_size < 1 {
+        return Ok(GuestAddr::NULL);
+    }
+    if k.is_to_fail(events::CREATION_FAILURE)? {
         return Ok(GuestAddr::NULL);
     }
     let id = allocate(k, stack_size, IrpKind::Driver)?;
     announce(k, id)?;
     Ok(entry(k, id).address)
+}
+
+/// The same for the stack of a device.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-ioallocateirpex")]
+fn IoAllocateIrpEx(
+    k: &mut Kernel,
+    _device: GuestAddr,
+    stack_size: i8,
+    charge_quota: bool,
+) -> CallResult<GuestAddr> {
+    IoAllocateIrp(k, stack_size, charge_quota)
 }
 
 /// Frees an IRP.
@@ -274,9 +291,11 @@ mod tests {
 
     #[test]
     fn an_irp_of_the_drivers_own_must_not_come_up_to_the_top() {
-        let mut k = kernel();
-        let irp = call_by_name(&mut k, "IoAllocateIrp", &[1, 0]).unwrap();
-        let stop = call_by_name(&mut k, "IofCompleteRequest", &[irp, 0]).unwrap_err();
-        assert!(matches!(stop, Stop::BugCheck(check) if check.code == 0x0a), "{stop:?}");
+        for (name, arguments) in [("IoAllocateIrp", [1, 0, 0]), ("IoAllocateIrpEx", [0, 1, 0])] {
+            let mut k = kernel();
+            let irp = call_by_name(&mut k, name, &arguments).unwrap();
+            let stop = call_by_name(&mut k, "IofCompleteRequest", &[irp, 0]).unwrap_err();
+            assert!(matches!(stop, Stop::BugCheck(check) if check.code == 0x0a), "{stop:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use events::{BlockKind, Event, LeftBehind, Resource, Seq};
 use guest_memory::GuestAddr;
 
-use crate::{CallResult, Kernel, mm, ob};
+use crate::{CallResult, Flow, Kernel, Stop, frame, ke, mm, ob, ps};
 
 /// When the question is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +14,47 @@ pub(crate) enum Occasion {
     EntryFailed,
 }
 
-/// Reports what the driver took and did not give back.
-pub(crate) fn report(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<()> {
+/// Reports what the driver took and did not give back, when its DPCs have come to an end.
+///
+/// "The system automatically calls `KeFlushQueuedDpcs` before deallocating" the global variables of
+/// a driver. Source: `wdm/nf-wdm-kecanceltimer`.
+pub(crate) fn report(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<Flow> {
+    ke::flush_dpcs(k)?.then(k, Flushed { driver, occasion })
+}
+
+/// The DPCs have come to an end.
+#[derive(Clone, Debug)]
+struct Flushed {
+    driver: GuestAddr,
+    occasion: Occasion,
+}
+frame!(Flushed, |this, k, _| {
+    report_running(k, this.driver, this.occasion)?;
+    report_held(k, this.driver, this.occasion)?;
+    Ok(Flow::Return(0))
+});
+
+/// Reports what may still run code of the image: timers, APCs, threads.
+fn report_running(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<()> {
+    let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
+    let (base, size_bytes) = (entry.base, entry.size_bytes);
+    let mut left = ke::State::left_in(k, base, size_bytes);
+    left.extend(ps::running_in(k, base, size_bytes).into_iter().map(|s| ("system thread", s)));
+    let is_after_unload = occasion == Occasion::Unloaded;
+    for &(what, taken) in &left {
+        let (resource, taken) = (Resource::Running(what), Some(taken));
+        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    // DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS: "a driver failed to cancel lookaside
+    // lists, DPCs, worker threads, or other such items before unload".
+    Err(Stop::bug_check(0xce, [base.0, 8, base.0, 0]))
+}
+
+/// Reports what it holds.
+fn report_held(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<()> {
     let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
     let (base, size_bytes) = (entry.base, entry.size_bytes);
     let is_inside = |at: GuestAddr| at.0.wrapping_sub(base.0) < size_bytes;

@@ -5,17 +5,21 @@
 //! where its results go, whether it was completed. Requests of user mode enter through [`service`];
 //! drivers enter through the exports.
 
+mod associated;
 mod attach;
 mod build;
 mod cancel;
 mod complete;
+mod completion_routine;
 mod create;
+mod csq;
 mod deliver;
 mod device;
 mod dispatch;
 mod driver;
 mod driver_extension;
 mod file;
+mod file_lock;
 mod irp;
 mod left_behind;
 mod named_event;
@@ -24,7 +28,12 @@ mod remove_lock;
 mod request;
 mod requestor;
 mod shutdown;
+mod start_io;
 mod symbolic_link;
+#[cfg(test)]
+mod test_driver;
+mod thread_exit;
+mod timer;
 mod unload;
 mod work_item;
 mod worker;
@@ -32,7 +41,7 @@ mod zw_file;
 
 pub mod service;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use events::{IrpId, ThreadId};
 use guest_memory::GuestAddr;
@@ -52,12 +61,17 @@ pub(crate) const EXPORTS: &[&[Export]] = &[
     object_pointer::EXPORTS,
     irp::EXPORTS,
     build::EXPORTS,
+    associated::EXPORTS,
     dispatch::EXPORTS,
     complete::EXPORTS,
+    completion_routine::EXPORTS,
     cancel::EXPORTS,
+    csq::EXPORTS,
     requestor::EXPORTS,
     remove_lock::EXPORTS,
     shutdown::EXPORTS,
+    start_io::EXPORTS,
+    timer::EXPORTS,
     work_item::EXPORTS,
     zw_file::EXPORTS,
     named_event::EXPORTS,
@@ -87,27 +101,22 @@ pub struct State {
     /// Dispatch routines that are running, innermost last.
     dispatches: Vec<dispatch::Dispatch>,
     next_dispatch: u64,
-    /// Whether the cancel spin lock is held.
-    is_cancel_lock_held: bool,
+    /// The word of the cancel spin lock; null until somebody asks for it.
+    cancel_lock: GuestAddr,
+    /// Timers of devices.
+    timers: timer::Timers,
+    /// Packets that `IoStartPacket` queued and nobody started.
+    queued_packets: BTreeSet<GuestAddr>,
     /// Devices to tell about a shutdown, first to be told first.
     shutdown_devices: VecDeque<GuestAddr>,
     /// Number of the next device without a name of its own.
     next_device_number: u32,
-    /// What system threads have to do.
-    system_work: VecDeque<SystemWork>,
     /// Threads that do it.
     workers: Vec<ThreadId>,
+    /// Completion routines that keep their device, by context.
+    safe_completions: BTreeMap<GuestAddr, completion_routine::SafeCompletion>,
     /// Work items, by address.
     work_items: BTreeMap<GuestAddr, work_item::WorkItem>,
-}
-
-/// Work for a system thread.
-#[derive(Clone, Debug)]
-enum SystemWork {
-    /// Unloads a driver whose last device was closed.
-    Unload { driver: GuestAddr },
-    /// Calls the routine of a work item.
-    WorkItem(work_item::Queued),
 }
 
 impl State {
@@ -131,6 +140,7 @@ impl State {
 
 /// Gives the object types of this component their procedures. Called once, after `ob::start`.
 pub fn start(k: &mut Kernel) {
+    k.ex.wake_worker = Some(worker::wake);
     let file = ob::Procedures {
         close: Some(file::close),
         delete: Some(file::delete),

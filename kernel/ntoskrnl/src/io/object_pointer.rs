@@ -29,7 +29,27 @@ fn IoGetDeviceObjectPointer(
     file_at: GuestPtr<GuestAddr>,
     device_at: GuestPtr<GuestAddr>,
 ) -> CallResult<Flow> {
-    let name = ob::read_name(k, name.at)?;
+    let purpose = Purpose::Pointer { file_at: file_at.at, device_at: device_at.at };
+    open(k, name.at, access, purpose)
+}
+
+/// What a device is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The driver wants the file object and the device that its requests go to.
+    Pointer { file_at: GuestAddr, device_at: GuestAddr },
+    /// A device is to be attached to it.
+    Attach { source: GuestAddr, below_at: GuestAddr },
+}
+
+/// Opens a named device from the kernel.
+pub(crate) fn open(
+    k: &mut Kernel,
+    name: GuestAddr,
+    access: u32,
+    purpose: Purpose,
+) -> CallResult<Flow> {
+    let name = ob::read_name(k, name)?;
     // A handle, and the status block behind it.
     let size = 0x10 + IO_STATUS_BLOCK::SIZE_BYTES;
     let place = mm::allocate_kernel(k, BlockKind::KernelPool, size, 16)?;
@@ -44,7 +64,7 @@ fn IoGetDeviceObjectPointer(
         handle_at: place,
         iosb: place.add(0x10),
     };
-    let opened = Opened { place, file_at: file_at.at, device_at: device_at.at };
+    let opened = Opened { place, purpose };
     create::create_file(k, wish)?.then(k, opened)
 }
 
@@ -52,8 +72,7 @@ fn IoGetDeviceObjectPointer(
 #[derive(Clone, Debug)]
 struct Opened {
     place: GuestAddr,
-    file_at: GuestAddr,
-    device_at: GuestAddr,
+    purpose: Purpose,
 }
 
 frame!(Opened, |this, k, value| {
@@ -70,8 +89,29 @@ frame!(Opened, |this, k, value| {
         Ok(entry) => entry,
         Err(status) => return Ok(Flow::Return(u64::from(status.0))),
     };
-    k.write_scalar(this.file_at, entry.object.0)?;
-    let device = attach::related_device(k, entry.object)?;
-    k.write_scalar(this.device_at, device.0)?;
-    ob::close_handle(k, handle, mode)?.then(k, ob::Answer(status))
+    let file = entry.object;
+    let closed = match this.purpose {
+        Purpose::Pointer { file_at, device_at } => {
+            k.write_scalar(file_at, file.0)?;
+            let device = attach::related_device(k, file)?;
+            k.write_scalar(device_at, device.0)?;
+            return ob::close_handle(k, handle, mode)?.then(k, ob::Answer(status));
+        }
+        Purpose::Attach { source, below_at } => Closed { file, source, below_at },
+    };
+    ob::close_handle(k, handle, mode)?.then(k, closed)
+});
+
+/// The handle is closed; the file object still keeps the device that is attached to.
+#[derive(Clone, Debug)]
+struct Closed {
+    file: GuestAddr,
+    source: GuestAddr,
+    below_at: GuestAddr,
+}
+
+frame!(Closed, |this, k, _| {
+    let target = attach::related_device(k, this.file)?;
+    let status = attach::attach_to(k, this.source, target, this.below_at)?;
+    ob::dereference(k, this.file)?.then(k, ob::Answer(status))
 });

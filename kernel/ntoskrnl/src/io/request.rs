@@ -60,6 +60,7 @@ impl Draft {
             space,
             output_bytes: 0,
             system_buffer: None,
+            is_buffer_from_pool: kind == IrpKind::Asynchronous,
             is_synchronous: true,
             event: None,
             tail: None,
@@ -76,6 +77,7 @@ impl Draft {
         major: u8,
         mode: PreviousMode,
     ) -> CallResult<Self> {
+        k.order_acquire(file);
         let device = attach::related_device(k, file)?;
         let draft = Self::new(k, device, major, IrpKind::Request, mode)?;
         k.set(draft.irp, IRP::OriginalFileObject, file.0)?;
@@ -115,7 +117,10 @@ impl Draft {
         if size_bytes == 0 {
             return Ok(());
         }
-        let buffer = mm::allocate_kernel(k, BlockKind::SystemBuffer, size_bytes, 16)?;
+        let buffer = match self.request(k).is_buffer_from_pool {
+            true => k.allocate_nonpaged_for_driver(size_bytes)?,
+            false => mm::allocate_kernel(k, BlockKind::SystemBuffer, size_bytes, 16)?,
+        };
         let fill = k.config.fill;
         k.memory.set_state(buffer, size_bytes, ByteState::UNDEFINED, Some(fill));
         let (from, input_bytes) = input;

@@ -19,15 +19,14 @@ use nt_abi::{
 };
 
 use super::{
-    SystemWork,
     build::Control,
-    cancel, create, device, driver,
+    cancel, create, device, driver, file_lock,
     irp::IrpKind,
     request::{self, Draft},
-    shutdown, unload, work_item,
+    shutdown, thread_exit, unload,
 };
 use crate::{
-    CallResult, Flow, Kernel,
+    CallResult, Flow, Kernel, ex, frame,
     ob::{self, Handle, Name, ObjectType, PreviousMode},
 };
 
@@ -102,6 +101,26 @@ fn transfer_file(k: &mut Kernel, transfer: Transfer, major: u8) -> CallResult<Fl
     {
         return answer(NtStatus::STATUS_ACCESS_VIOLATION);
     }
+    file_lock::with_lock(k, file, SendTransfer { file, transfer, major })
+}
+
+/// A read or write that may be sent now.
+#[derive(Clone, Debug)]
+struct SendTransfer {
+    file: GuestAddr,
+    transfer: Transfer,
+    major: u8,
+}
+
+frame!(SendTransfer, |this, k, _| {
+    let SendTransfer { file, transfer, major } = this;
+    let is_read = major == IRP_MJ_READ;
+    let (buffer, size_bytes) = (transfer.buffer, u64::from(transfer.length_bytes));
+    let access = if is_read { AccessKind::Write } else { AccessKind::Read };
+    // The caller's memory may have changed while it waited for the file.
+    if !request::is_user_range(k, access, buffer, size_bytes) {
+        return answer(NtStatus::STATUS_ACCESS_VIOLATION);
+    }
     let draft = Draft::for_file(k, file, major, PreviousMode::User)?;
     k.set(draft.irp, IRP::UserIosb, transfer.iosb.0)?;
     k.set(draft.location, IO_STACK_LOCATION::Transfer_Length, transfer.length_bytes)?;
@@ -130,29 +149,51 @@ fn transfer_file(k: &mut Kernel, transfer: Transfer, major: u8) -> CallResult<Fl
         k.set(draft.irp, IRP::UserBuffer, buffer.0)?;
     }
     draft.send(k)
-}
+});
 
 /// Sends a device control request.
 pub fn device_control(k: &mut Kernel, wish: DeviceControl) -> CallResult<Flow> {
-    let DeviceControl { code, input: (input, input_bytes), output: (output, output_bytes), .. } =
-        wish;
     let file = match file_of(k, wish.handle, None) {
         Ok(file) => file,
         Err(status) => return answer(status),
     };
-    if let Err(status) = check_code_access(k, wish.handle, code) {
+    if let Err(status) = check_code_access(k, wish.handle, wish.code) {
         return answer(status);
+    }
+    if !is_status_block_good(k, wish.iosb) || !are_buffers_good(k, &wish) {
+        return answer(NtStatus::STATUS_ACCESS_VIOLATION);
+    }
+    file_lock::with_lock(k, file, SendControl { file, wish })
+}
+
+/// Whether the caller may touch the buffers that the system copies.
+fn are_buffers_good(k: &Kernel, wish: &DeviceControl) -> bool {
+    let ((input, input_bytes), (output, output_bytes)) = (wish.input, wish.output);
+    let (input_len, output_len) = (u64::from(input_bytes), u64::from(output_bytes));
+    let method = transfer_method(wish.code);
+    let is_input_read = method != TransferMethod::Neither;
+    let is_output_written = method == TransferMethod::Buffered;
+    (!is_input_read || request::is_user_range(k, AccessKind::Read, input, input_len))
+        && (!is_output_written || request::is_user_range(k, AccessKind::Write, output, output_len))
+}
+
+/// A device control that may be sent now.
+#[derive(Clone, Debug)]
+struct SendControl {
+    file: GuestAddr,
+    wish: DeviceControl,
+}
+
+frame!(SendControl, |this, k, _| {
+    let SendControl { file, wish } = this;
+    let DeviceControl { code, input: (input, input_bytes), output: (output, output_bytes), .. } =
+        wish;
+    // The caller's memory may have changed while it waited for the file.
+    if !are_buffers_good(k, &wish) {
+        return answer(NtStatus::STATUS_ACCESS_VIOLATION);
     }
     let method = transfer_method(code);
     let (input_len, output_len) = (u64::from(input_bytes), u64::from(output_bytes));
-    let is_input_read = method != TransferMethod::Neither;
-    let is_output_written = method == TransferMethod::Buffered;
-    if !is_status_block_good(k, wish.iosb)
-        || (is_input_read && !request::is_user_range(k, AccessKind::Read, input, input_len))
-        || (is_output_written && !request::is_user_range(k, AccessKind::Write, output, output_len))
-    {
-        return answer(NtStatus::STATUS_ACCESS_VIOLATION);
-    }
     let draft = Draft::for_file(k, file, IRP_MJ_DEVICE_CONTROL, PreviousMode::User)?;
     k.set(draft.irp, IRP::UserIosb, wish.iosb.0)?;
     let control = Control { code, input, input_bytes, output, output_bytes };
@@ -190,7 +231,7 @@ pub fn device_control(k: &mut Kernel, wish: DeviceControl) -> CallResult<Flow> {
         }
     }
     draft.send(k)
-}
+});
 
 /// How the data of a control code travels. Source: "Buffer Descriptions for I/O Control Codes".
 pub(crate) fn transfer_method(code: u32) -> TransferMethod {
@@ -230,17 +271,21 @@ fn is_status_block_good(k: &Kernel, iosb: GuestAddr) -> bool {
     request::is_user_range(k, AccessKind::Write, iosb, IO_STATUS_BLOCK::SIZE_BYTES)
 }
 
-/// Cancels the outstanding requests of a file (`CancelIoEx`).
+/// Cancels the outstanding requests of a file (`CancelIoEx`), and what waits to become one: the
+/// caller gives up (`CancelSynchronousIo`).
 pub fn cancel_file(k: &mut Kernel, handle: Handle) -> CallResult<Flow> {
     match file_of(k, handle, None) {
-        Ok(file) => cancel::cancel_file(k, file),
+        Ok(file) => {
+            file_lock::give_up(k, file, NtStatus::STATUS_CANCELLED)?;
+            cancel::cancel_file(k, file)
+        }
         Err(status) => answer(status),
     }
 }
 
-/// Cancels the outstanding requests of a thread that ends.
-pub fn cancel_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
-    cancel::cancel_thread(k, thread)
+/// Cancels the outstanding requests of a thread that ends, and waits until they are over.
+pub fn end_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
+    thread_exit::cancel_requests(k, thread)
 }
 
 /// Tells registered drivers that the system shuts down. On a system thread.
@@ -273,16 +318,22 @@ pub fn driver_object(k: &Kernel, service: &str) -> Option<GuestAddr> {
     (ob::object(k, found.object).kind == ObjectType::Driver).then_some(found.object)
 }
 
+/// Whether the image of a service's driver is needed: its driver object exists, if only because a
+/// work item or somebody's reference to a device keeps it.
+pub fn is_image_needed(k: &Kernel, service: &str) -> bool {
+    let service = Name::new(service);
+    k.io.drivers.values().any(|driver| driver.name == service)
+}
+
 /// Whether system threads have something to do: waiting unloads, work items, deletions.
 pub fn has_system_work(k: &Kernel) -> bool {
-    !k.io.system_work.is_empty() || ob::has_deferred_deletions(k)
+    ex::has_work(k) || ob::has_deferred_deletions(k)
 }
 
 /// The next piece of work of a system thread. The value says nothing.
 pub fn system_work(k: &mut Kernel) -> CallResult<Flow> {
-    match k.io.system_work.pop_front() {
-        Some(SystemWork::Unload { driver }) => unload::run(k, driver),
-        Some(SystemWork::WorkItem(call)) => work_item::run(k, call),
+    match ex::take_work(k) {
+        Some(work) => work.routine.resume(k, 0),
         None => ob::run_deferred_deletions(k),
     }
 }

@@ -17,6 +17,9 @@ exports![IoRegisterShutdownNotification, IoUnregisterShutdownNotification];
 #[export(irql = PASSIVE_LEVEL, ddi = "wdm/nf-wdm-ioregistershutdownnotification")]
 fn IoRegisterShutdownNotification(k: &mut Kernel, device: GuestAddr) -> CallResult<NtStatus> {
     ob::referenceable(k, device)?;
+    if k.is_to_fail(events::CREATION_FAILURE)? {
+        return Ok(NtStatus::STATUS_INSUFFICIENT_RESOURCES);
+    }
     ob::reference(k, device);
     // The last to register is the first to be told.
     k.io.shutdown_devices.push_front(device);

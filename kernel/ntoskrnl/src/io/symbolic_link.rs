@@ -21,6 +21,9 @@ fn IoCreateSymbolicLink(
 ) -> CallResult<Flow> {
     let name = ob::read_name(k, link.at)?;
     let target = ob::read_name(k, device.at)?;
+    if k.is_to_fail(events::CREATION_FAILURE)? {
+        return Ok(answer(NtStatus::STATUS_INSUFFICIENT_RESOURCES));
+    }
     let text = format!("link {name} to {target} created");
     let link = ob::create_link(k, target)?;
     let status = match ob::insert(k, link, &name, None) {

@@ -12,7 +12,7 @@ use nt_abi::{
 };
 
 use crate::{
-    Activation, CallResult, Exception, Flow, GuestCall, Kernel, Stop, frame,
+    Activation, CallResult, Exception, Flow, GuestCall, Kernel, Stop, TrapTarget, frame,
     ke::unwind::{Cursor, FrameFacts},
 };
 
@@ -86,7 +86,7 @@ impl Kernel {
             match self.activations().pop() {
                 Some(Activation::Frame(frame)) => frame.unwound(self),
                 Some(Activation::Export(regs, _)) => {
-                    *self.regs() = *regs;
+                    self.restore_registers(*regs);
                     return self.raise(exception);
                 }
                 // A service of the kernel itself raised: nobody handles that.
@@ -173,6 +173,10 @@ impl Kernel {
     /// 0x3B in a system call, 0x7E in a system thread (bug check reference).
     fn unhandled(&mut self, exception: &Exception, raised_at: GuestAddr) -> CallResult<Stop> {
         self.forget_handlers();
+        let raised_by = match self.exports.target(GuestAddr(self.core().regs.rip)) {
+            Some(TrapTarget::Export(export)) => Some(export.written_as.unwrap_or(export.name)),
+            _ => None,
+        };
         let is_callers_buffer =
             exception.access.is_some_and(|(at, _)| self.io.is_callers_buffer(at));
         self.emit(Event::ExceptionEscape(ExceptionEscape {
@@ -181,6 +185,7 @@ impl Kernel {
             access: exception.access,
             is_callers_buffer,
             is_provoked: exception.is_provoked,
+            raised_by,
         }))?;
         let code = match self.core().thread {
             Some(id) if self.ke.thread(id).is_system => 0x7e,

@@ -163,7 +163,13 @@ impl Kernel {
         is_write: bool,
         operands: Vec<u64>,
     ) -> CallResult<()> {
-        let marks = self.marks_of(&operands);
+        let mut marks = self.marks_of(&operands);
+        if sink == PrivilegedSink::Port && !marks.iter().any(|(operand, _)| *operand == 0) {
+            // The ports of the mainboard have numbers of one byte. A byte that is written is not
+            // asked about: sending the caller's bytes is what drivers of serial ports are for.
+            let number = operands.first().copied().unwrap_or_default();
+            marks.extend(self.mm.byte_marks_in(number).into_iter().map(|offset| (0, offset)));
+        }
         let device = self.io.request_device().unwrap_or(GuestAddr::NULL);
         self.emit(Event::Privileged(Privileged { sink, name, is_write, operands, marks, device }))?;
         Ok(())

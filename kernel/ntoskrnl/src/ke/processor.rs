@@ -12,8 +12,6 @@ exports![
     KeQueryActiveProcessorCount,
     KeQueryActiveProcessorCountEx,
     KeGetCurrentProcessorNumberEx,
-    KeSetSystemAffinityThread,
-    KeRevertToUserAffinityThread,
 ];
 
 /// The variables of the component.
@@ -105,7 +103,8 @@ fn mask(k: &Kernel) -> u64 {
 }
 
 /// Returns a mask of the processors.
-#[export(irql = .., ddi = "wdm/nf-wdm-kequeryactiveprocessors")]
+#[export(irql = .., ddi = "wdm/nf-wdm-kequeryactiveprocessors",
+    irql_note = "any level since Windows Vista")]
 fn KeQueryActiveProcessors(k: &mut Kernel) -> u64 {
     mask(k)
 }
@@ -139,12 +138,3 @@ fn KeGetCurrentProcessorNumberEx(k: &mut Kernel, to: GuestAddr) -> CallResult<u3
     }
     Ok(index)
 }
-
-/// Moves the current thread to one of these processors.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kesetsystemaffinitythread",
-    limits = "one processor: masks without it are ignored, as the page says of inactive ones")]
-fn KeSetSystemAffinityThread(_: &mut Kernel, _affinity: u64) {}
-
-/// Takes the affinity back.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kereverttouseraffinitythread")]
-fn KeRevertToUserAffinityThread(_: &mut Kernel) {}

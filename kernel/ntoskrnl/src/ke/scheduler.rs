@@ -1,15 +1,32 @@
-//! Who runs next. One processor for now: round robin among ready threads, highest priority first.
+//! Which thread a processor runs: the ready one of highest priority, in turn among equals.
 
-use events::ThreadId;
+use events::{ArgumentOutOfRange, Event, RegionFault, RegionMisuse, ThreadId};
 use guest_memory::GuestAddr;
+use nt_abi::Irql;
 use nt_macros::export;
 
 use crate::{
     CallResult, Flow, Kernel, Stop, exports,
-    ke::{State, ThreadState},
+    ke::{RegionDepth, SpinState, State, Thread, ThreadState},
 };
 
-exports![KeSetPriorityThread, KeQueryPriorityThread];
+/// The priority of the zero page thread: "reserved for system use".
+const LOW_PRIORITY: i32 = 0;
+/// The highest real-time priority.
+const HIGH_PRIORITY: i32 = 31;
+
+exports![KeSetPriorityThread, KeSetBasePriorityThread, KeQueryPriorityThread];
+
+/// Events after which a thread of equal priority gets its turn. NT's quantum is in clock ticks;
+/// drivers may not rely on its length.
+const QUANTUM_EVENTS: u64 = 100_000;
+
+/// Base priority of a process of the normal class.
+const PROCESS_PRIORITY: i32 = 8;
+
+fn may_run_on(thread: &Thread, processor: u8) -> bool {
+    thread.affinity >> processor & 1 != 0
+}
 
 impl State {
     /// Makes a thread ready.
@@ -18,27 +35,103 @@ impl State {
         self.ready.push_back(id);
     }
 
-    /// Takes the next thread to run.
-    pub(crate) fn next_ready(&mut self) -> Option<ThreadId> {
-        let best = self.ready.iter().map(|&id| self.thread(id).priority).max()?;
-        let index = self.ready.iter().position(|&id| self.thread(id).priority == best)?;
-        self.ready.remove(index)
+    /// The ready thread that a processor would run next.
+    fn best_ready(&self, processor: u8) -> Option<ThreadId> {
+        let able = self.ready.iter().map(|&id| self.thread(id));
+        let able = able.filter(|thread| may_run_on(thread, processor));
+        // Of equal priority the first; `max_by_key` gives the last.
+        able.rev().max_by_key(|thread| thread.priority).map(|thread| thread.id)
     }
 
-    /// Whether another thread could run.
+    /// Takes the next thread for a processor.
+    fn take_ready(&mut self, processor: u8) -> Option<ThreadId> {
+        let best = self.best_ready(processor)?;
+        self.ready.retain(|&id| id != best);
+        Some(best)
+    }
+
+    /// Whether a thread is ready, on whatever processor.
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Whether a thread is ready for this processor.
+    pub(crate) fn has_ready_for(&self, processor: u8) -> bool {
+        self.ready.iter().any(|&id| may_run_on(self.thread(id), processor))
+    }
+
+    /// Notes that a thread begins or ends to spin.
+    pub(crate) fn set_spin(&mut self, id: ThreadId, spin: Option<SpinState>) {
+        let thread = self.thread_mut(id);
+        let was = std::mem::replace(&mut thread.spin, spin);
+        self.spinning += usize::from(spin.is_some());
+        self.spinning -= usize::from(was.is_some());
     }
 }
 
 impl Kernel {
-    /// Ends the current thread's quantum: if another thread is ready, this one goes behind it.
-    pub(crate) fn end_quantum(&mut self) {
-        let Some(id) = self.core().thread else { return };
-        if self.ke.has_ready() {
+    /// Takes the current thread off its processor if another one is to run there; says whether it
+    /// did.
+    pub(crate) fn give_way(&mut self) -> bool {
+        let core = self.core();
+        let (index, is_low) = (core.index, core.irql < Irql::DISPATCH_LEVEL);
+        let Some(id) = core.thread.filter(|_| is_low) else { return false };
+        let thread = self.ke.thread(id);
+        let is_elsewhere = !may_run_on(thread, index);
+        let is_behind = self.turn.was_cut
+            || core.quantum_end_events <= self.clock.events
+            || thread.spin.is_some_and(|spin| spin.is_vain);
+        let gives = is_elsewhere
+            || self.ke.best_ready(index).is_some_and(|best| {
+                let best = self.ke.thread(best).priority;
+                best > thread.priority || (best == thread.priority && is_behind)
+            });
+        if gives {
             self.put_away(ThreadState::Ready);
             self.ke.ready.push_back(id);
         }
+        let now = self.clock.events;
+        let quantum_end = &mut self.core_mut().quantum_end_events;
+        if *quantum_end <= now {
+            *quantum_end = now.saturating_add(QUANTUM_EVENTS);
+        }
+        gives
+    }
+
+    /// Puts the next ready thread on the current processor; says whether there was one.
+    pub(crate) fn dispatch(&mut self) -> CallResult<bool> {
+        let index = self.core().index;
+        let Some(next) = self.ke.take_ready(index) else { return Ok(false) };
+        self.switch_to(next);
+        self.core_mut().quantum_end_events = self.clock.events.saturating_add(QUANTUM_EVENTS);
+        if let Some(value) = self.ke.thread_mut(next).wake.take() {
+            self.apply(Ok(Flow::Return(value)))?;
+        }
+        Ok(true)
+    }
+
+    /// The current thread begins to end: what stood on its stack is dropped, and its APCs are run
+    /// down. The value of the flow says nothing.
+    pub(crate) fn begin_thread_end(&mut self) -> CallResult<Flow> {
+        let depth = self.region_depth();
+        if let Some((region, true)) = RegionDepth::default().difference(depth) {
+            let (misuse, entered) =
+                (RegionMisuse::ThreadEnded, self.current_thread().region_entered);
+            self.emit(Event::RegionFault(RegionFault { region, misuse, entered }))?;
+            // KERNEL_APC_PENDING_DURING_EXIT: "the APC disable count of a thread is found when it
+            // exits".
+            let count = u64::from(depth.critical.max(depth.guarded));
+            return Err(Stop::bug_check(0x20, [0, count, 0, 0]));
+        }
+        let id = self.current_thread().id;
+        self.abandon_mutexes(id)?;
+        let top = self.current_thread().stack_high.0 - 0x100;
+        let thread = self.current_thread();
+        thread.is_ending = true;
+        thread.activations.clear();
+        self.set_gpr(4, top);
+        self.set_irql(Irql::PASSIVE_LEVEL);
+        self.run_down_apcs()
     }
 
     /// The current thread ends; who waits for it goes on.
@@ -46,13 +139,18 @@ impl Kernel {
         let Some(id) = self.core().thread else {
             return Err(Stop::unsupported("the end of a thread without one"));
         };
+        let thread = self.ke.thread_mut(id);
+        let (object, queue) = (thread.object, thread.queue.take());
+        let (low, high) = (thread.stack_low, thread.stack_high);
+        self.stop_serving(queue)?;
+        self.give_up_stack(low, high)?;
+        self.order_release(object);
         self.put_away(ThreadState::Terminated);
         let thread = self.ke.thread_mut(id);
         thread.state = ThreadState::Terminated;
         thread.activations.clear();
         thread.result = Some(0);
-        let object = thread.object;
-        self.signal(object, 1)
+        self.set_signalled(object, 1)
     }
 }
 
@@ -62,13 +160,32 @@ fn KeSetPriorityThread(k: &mut Kernel, thread: GuestAddr, priority: i32) -> Call
     let Some(id) = k.ke.thread_at(thread).map(|t| t.id) else {
         return Err(Stop::unsupported("KeSetPriorityThread on something that is no thread"));
     };
-    // "Priority: LOW_REALTIME_PRIORITY .. HIGH_PRIORITY" and below; 0 is the zero page thread's,
-    // above 31 there is
-    // nothing: the kernel does not check, and the scheduler's tables end there.
-    if !(1..=31).contains(&priority) {
-        return Err(Stop::unsupported(format!("KeSetPriorityThread with priority {priority}")));
+    if !(LOW_PRIORITY + 1..=HIGH_PRIORITY).contains(&priority) {
+        k.emit(Event::ArgumentOutOfRange(ArgumentOutOfRange {
+            export: KeSetPriorityThread::EXPORT.name,
+            argument: "Priority",
+            value: i64::from(priority),
+            min: i64::from(LOW_PRIORITY + 1),
+            max: i64::from(HIGH_PRIORITY),
+            ddi: KeSetPriorityThread::EXPORT.ddi,
+        }))?;
+        // What Windows makes of it is not documented; this thread keeps what it has.
+        return Ok(k.ke.thread(id).priority);
     }
     Ok(std::mem::replace(&mut k.ke.thread_mut(id).priority, priority))
+}
+
+/// Sets the base priority of a thread relative to that of its process; returns the increment
+/// before.
+#[export(irql = PASSIVE_LEVEL, ddi = "ntddk/nf-ntddk-kesetbaseprioritythread")]
+fn KeSetBasePriorityThread(k: &mut Kernel, thread: GuestAddr, increment: i32) -> CallResult<i32> {
+    let Some(id) = k.ke.thread_at(thread).map(|t| t.id) else {
+        return Err(Stop::unsupported("KeSetBasePriorityThread on something that is no thread"));
+    };
+    let thread = k.ke.thread_mut(id);
+    // Every process of this machine has the normal base priority, whose class ends at 15.
+    thread.priority = PROCESS_PRIORITY.saturating_add(increment).clamp(1, 15);
+    Ok(std::mem::replace(&mut thread.base_increment, increment))
 }
 
 /// Returns the current priority of a thread.
@@ -77,5 +194,36 @@ fn KeQueryPriorityThread(k: &mut Kernel, thread: GuestAddr) -> CallResult<Flow> 
     match k.ke.thread_at(thread) {
         Some(thread) => Ok(Flow::Return(u64::from(thread.priority.unsigned_abs()))),
         None => Err(Stop::unsupported("KeQueryPriorityThread on something that is no thread")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Flow,
+        testing::{call_by_name, kernel, with_threads},
+    };
+
+    #[test]
+    fn a_base_priority_is_relative_to_the_process() {
+        let mut k = kernel();
+        let thread = with_threads(&mut k, 1)[0];
+        k.begin(thread, |_| Ok(Flow::Resume)).unwrap();
+        let object = k.ke.thread(thread).object.0;
+        let increment = |value: i64| u64::from(u32::from_le_bytes(low(value)));
+        for (value, before, priority) in [(2, 0, 10), (-3, 2, 5), (100, -3, 15), (-100, 100, 1)] {
+            let set = call_by_name(&mut k, "KeSetBasePriorityThread", &[object, increment(value)]);
+            assert_eq!(set.map(low_half), Ok(low_half(increment(before))));
+            assert_eq!(call_by_name(&mut k, "KeQueryPriorityThread", &[object]), Ok(priority));
+        }
+    }
+
+    fn low(value: i64) -> [u8; 4] {
+        let [a, b, c, d, ..] = value.to_le_bytes();
+        [a, b, c, d]
+    }
+
+    fn low_half(value: u64) -> u64 {
+        value & 0xffff_ffff
     }
 }

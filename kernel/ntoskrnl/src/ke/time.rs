@@ -10,7 +10,9 @@ exports![
     KeQueryTimeIncrement,
     KeQuerySystemTimePrecise,
     KeQueryPerformanceCounter,
-    KeQueryInterruptTime
+    KeQueryInterruptTime,
+    KeQueryInterruptTimePrecise,
+    KeQueryUnbiasedInterruptTime
 ];
 
 /// Frequency of the performance counter: that of time stamps in units of 100 ns.
@@ -44,6 +46,20 @@ fn KeQueryInterruptTime(k: &mut Kernel) -> u64 {
     k.interrupt_time_100ns()
 }
 
+/// Returns the interrupt time, and the performance counter of the same moment.
+#[export(irql = .., ddi = "wdm/nf-wdm-kequeryinterrupttimeprecise")]
+fn KeQueryInterruptTimePrecise(k: &mut Kernel, counter: GuestAddr) -> CallResult<u64> {
+    let now = k.interrupt_time_100ns();
+    k.write_scalar(counter, now)?;
+    Ok(now)
+}
+
+/// Returns the interrupt time without that of sleep; this machine never sleeps.
+#[export(irql = .., ddi = "wdm/nf-wdm-kequeryunbiasedinterrupttime")]
+fn KeQueryUnbiasedInterruptTime(k: &mut Kernel) -> u64 {
+    k.interrupt_time_100ns()
+}
+
 impl Kernel {
     /// Shows virtual time in the shared page.
     pub(crate) fn refresh_shared_user_data(&mut self) {
@@ -64,5 +80,23 @@ impl Kernel {
                 .write(Accessor::Machine, at, &bytes)
                 .expect("the shared page is always mapped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_memory::GuestAddr;
+
+    use crate::testing::{block, call_by_name, kernel};
+
+    #[test]
+    fn clocks_agree() {
+        let mut k = kernel();
+        k.idle_100ns = 12_345;
+        let counter = block(&mut k, &[0; 8]);
+        assert_eq!(call_by_name(&mut k, "KeQueryInterruptTime", &[]), Ok(12_345));
+        assert_eq!(call_by_name(&mut k, "KeQueryUnbiasedInterruptTime", &[]), Ok(12_345));
+        assert_eq!(call_by_name(&mut k, "KeQueryInterruptTimePrecise", &[counter]), Ok(12_345));
+        assert_eq!(k.read_scalar(GuestAddr(counter)), Ok(12_345_u64));
     }
 }

@@ -1,9 +1,11 @@
 //! Timers.
 
+use events::{Event, KeptKind, Resource, ResourceTaken, Seq};
 use guest_memory::GuestAddr;
 use nt_abi::{NtStatus, structures::ke::KTIMER};
 use nt_macros::export;
 
+use super::{State, dpc::Source};
 use crate::{CallResult, Kernel, exports, ke::DispatcherType};
 
 exports![
@@ -11,6 +13,7 @@ exports![
     KeInitializeTimerEx,
     KeSetTimer,
     KeSetTimerEx,
+    KeSetCoalescableTimer,
     KeCancelTimer,
     KeReadStateTimer
 ];
@@ -18,14 +21,33 @@ exports![
 /// Units of 100 ns in a millisecond, the unit of a period.
 const MILLISECOND_100NS: u64 = 10_000;
 
+/// A set timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Armed {
+    timer: GuestAddr,
+    /// The processor that set it.
+    processor: u8,
+    /// When.
+    since: Seq,
+}
+
+impl State {
+    /// Set timers, the next to expire first, and since when.
+    pub(crate) fn set_timers(&self) -> impl Iterator<Item = (GuestAddr, Seq)> + '_ {
+        self.timers.values().map(|armed| (armed.timer, armed.since))
+    }
+}
+
 /// Initialises a notification timer.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keinitializetimer")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keinitializetimer",
+    irql_note = "the remarks limit it no further")]
 fn KeInitializeTimer(k: &mut Kernel, timer: GuestAddr) -> CallResult<()> {
     initialize(k, timer, DispatcherType::NotificationTimer)
 }
 
 /// Initialises a timer as notification (0) or synchronization (1) timer.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keinitializetimerex")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-keinitializetimerex",
+    irql_note = "the remarks limit it no further")]
 fn KeInitializeTimerEx(k: &mut Kernel, timer: GuestAddr, kind: u32) -> CallResult<()> {
     let kind = match kind {
         0 => DispatcherType::NotificationTimer,
@@ -52,6 +74,21 @@ fn KeSetTimerEx(
     set(k, timer, due, period_ms, dpc)
 }
 
+/// Sets a timer that may expire up to so many milliseconds later than asked, so that it expires
+/// together with others. It does not have to.
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kesetcoalescabletimer",
+    limits = "always expires at the time asked for")]
+fn KeSetCoalescableTimer(
+    k: &mut Kernel,
+    timer: GuestAddr,
+    due: i64,
+    period_ms: u32,
+    _tolerable_delay_ms: u32,
+    dpc: GuestAddr,
+) -> CallResult<bool> {
+    set(k, timer, due, period_ms, dpc)
+}
+
 /// Takes a timer off the queue; TRUE if it was there. Its DPC may be queued or running all the
 /// same.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kecanceltimer")]
@@ -66,6 +103,7 @@ fn KeReadStateTimer(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
 }
 
 fn initialize(k: &mut Kernel, timer: GuestAddr, kind: DispatcherType) -> CallResult<()> {
+    k.initialize_kept(timer, KeptKind::Timer)?;
     k.init_dispatcher(timer, kind, KTIMER::SIZE_BYTES, 0)?;
     k.set(timer, KTIMER::DueTime, 0)?;
     k.set(timer, KTIMER::Dpc, 0)?;
@@ -79,27 +117,36 @@ fn set(
     period_ms: u32,
     dpc: GuestAddr,
 ) -> CallResult<bool> {
+    k.require_dispatcher(timer)?;
+    k.require_resident(KeptKind::Timer, timer, KTIMER::SIZE_BYTES)?;
+    if !dpc.is_null() {
+        k.require_dpc(dpc)?;
+    }
     let was_set = cancel(k, timer)?;
+    let resource = Resource::Running("timer");
+    let since = k.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
+    let processor = k.core().index;
     let due_100ns = k.due_time(due);
     k.set(timer, KTIMER::SignalState, 0)?;
     k.set(timer, KTIMER::Dpc, dpc.0)?;
     k.set(timer, KTIMER::Period, period_ms)?;
-    insert(k, timer, due_100ns)?;
+    insert(k, due_100ns, Armed { timer, processor, since })?;
+    k.order_release(timer);
     Ok(was_set)
 }
 
-fn insert(k: &mut Kernel, timer: GuestAddr, due_100ns: u64) -> CallResult<()> {
-    k.set(timer, KTIMER::DueTime, due_100ns)?;
-    k.set(timer, KTIMER::Inserted, 1)?;
+fn insert(k: &mut Kernel, due_100ns: u64, armed: Armed) -> CallResult<()> {
+    k.set(armed.timer, KTIMER::DueTime, due_100ns)?;
+    k.set(armed.timer, KTIMER::Inserted, 1)?;
     let order = k.ke.next_timer;
     k.ke.next_timer += 1;
-    k.ke.timers.insert((due_100ns, order), timer);
+    k.ke.timers.insert((due_100ns, order), armed);
     Ok(())
 }
 
 fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
     let before = k.ke.timers.len();
-    k.ke.timers.retain(|_, &mut queued| queued != timer);
+    k.ke.timers.retain(|_, armed| armed.timer != timer);
     let was_set = k.ke.timers.len() != before;
     if was_set {
         k.set(timer, KTIMER::Inserted, 0)?;
@@ -108,6 +155,25 @@ fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
 }
 
 impl Kernel {
+    /// Starts a periodic timer of the kernel's own.
+    pub(crate) fn start_periodic_timer(
+        &mut self,
+        timer: GuestAddr,
+        period_ms: u32,
+        dpc: GuestAddr,
+    ) -> CallResult<()> {
+        initialize(self, timer, DispatcherType::NotificationTimer)?;
+        let first_100ns = i64::from(period_ms) * MILLISECOND_100NS.cast_signed();
+        set(self, timer, -first_100ns, period_ms, dpc)?;
+        Ok(())
+    }
+
+    /// Stops a timer of the kernel's own.
+    pub(crate) fn stop_timer(&mut self, timer: GuestAddr) -> CallResult<()> {
+        cancel(self, timer)?;
+        Ok(())
+    }
+
     /// When the next timer or time out is due, in interrupt time.
     pub(crate) fn next_due_100ns(&self) -> Option<u64> {
         let timer = self.ke.timers.keys().next().map(|&(due, _)| due);
@@ -118,29 +184,142 @@ impl Kernel {
     /// Lets every timer and time out that is due take effect, in order.
     pub(crate) fn expire_timers(&mut self) -> CallResult<()> {
         let now = self.interrupt_time_100ns();
-        while let Some((&(due, order), &timer)) = self.ke.timers.first_key_value() {
+        while let Some((&(due, order), &armed)) = self.ke.timers.first_key_value() {
             if due > now {
                 break;
             }
+            let Armed { timer, processor, since } = armed;
             self.ke.timers.remove(&(due, order));
             let period = u64::from(self.get(timer, KTIMER::Period)?) * MILLISECOND_100NS;
             if period == 0 {
                 self.set(timer, KTIMER::Inserted, 0)?;
             } else {
-                insert(self, timer, due + period)?;
+                insert(self, due.saturating_add(period), armed)?;
             }
             let dpc = GuestAddr(self.get(timer, KTIMER::Dpc)?);
-            self.signal(timer, 1)?;
+            // What set the timer comes before whoever waits for it, not what happens to run now.
+            self.set_signalled(timer, 1)?;
             if !dpc.is_null() {
-                self.queue_dpc(dpc, 0, 0)?;
+                // What set the timer comes before what its DPC does.
+                self.queue_dpc(dpc, (0, 0), Source { processor, since })?;
+                self.order_forward(timer, dpc);
             }
         }
         let due = |wait: &crate::Wait| wait.due_100ns.is_some_and(|due| due <= now);
         let late =
             self.ke.threads.values().filter(|t| t.wait.as_ref().is_some_and(|(wait, _)| due(wait)));
         for id in late.map(|t| t.id).collect::<Vec<_>>() {
-            self.wake(id, NtStatus::STATUS_TIMEOUT);
+            self.wake(id, NtStatus::STATUS_TIMEOUT)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Event, KeptFault, KeptKind};
+    use nt_abi::NtStatus;
+
+    use crate::{
+        Kernel,
+        testing::{
+            block, bug_check_code, call_by_name, irql_recorder, kernel, recorded, run_call,
+            take_events, with_threads,
+        },
+    };
+
+    const MILLISECOND: i64 = -10_000;
+
+    fn timer(k: &mut Kernel, kind: u64) -> u64 {
+        let at = block(k, &[0; 0x40]);
+        call_by_name(k, "KeInitializeTimerEx", &[at, kind]).unwrap();
+        at
+    }
+
+    fn relative(milliseconds: i64) -> u64 {
+        (MILLISECOND * milliseconds).cast_unsigned()
+    }
+
+    #[test]
+    fn one_shot_and_periodic() {
+        let mut k = kernel();
+        let thread = with_threads(&mut k, 1)[0];
+        let wait = |k: &mut Kernel, timer: u64, timeout: u64| {
+            let arguments = [timer, 0, 0, 0, timeout];
+            run_call(k, thread, "KeWaitForSingleObject", &arguments).unwrap()
+        };
+        let zero = block(&mut k, &[0; 8]);
+        let timeout = Some(u64::from(NtStatus::STATUS_TIMEOUT.0));
+        // A notification timer stays signalled; a synchronization timer lets one wait go.
+        for (kind, second) in [(0, Some(0)), (1, timeout)] {
+            let timer = timer(&mut k, kind);
+            assert_eq!(call_by_name(&mut k, "KeSetTimer", &[timer, relative(2), 0]), Ok(0));
+            // Set again before it expires: it was in the queue.
+            assert_eq!(call_by_name(&mut k, "KeSetTimer", &[timer, relative(3), 0]), Ok(1));
+            let before = k.interrupt_time_100ns();
+            assert_eq!(wait(&mut k, timer, 0), Some(0));
+            assert!(k.interrupt_time_100ns() >= before + 29_000);
+            assert_eq!(wait(&mut k, timer, zero), second);
+            assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[timer]), Ok(0));
+        }
+        let periodic = timer(&mut k, 1);
+        let arguments = [periodic, relative(1), 5, 3, 0];
+        call_by_name(&mut k, "KeSetCoalescableTimer", &arguments).unwrap();
+        assert_eq!(wait(&mut k, periodic, 0), Some(0));
+        let before = k.interrupt_time_100ns();
+        assert_eq!(wait(&mut k, periodic, 0), Some(0));
+        assert!((before + 45_000..before + 55_000).contains(&k.interrupt_time_100ns()));
+        // A periodic timer is always in the queue.
+        assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[periodic]), Ok(1));
+    }
+
+    #[test]
+    fn absolute_time_is_system_time() {
+        let mut k = kernel();
+        let thread = with_threads(&mut k, 1)[0];
+        let timer = timer(&mut k, 0);
+        let due = k.system_time_100ns() + 100_000;
+        call_by_name(&mut k, "KeSetTimer", &[timer, due, 0]).unwrap();
+        run_call(&mut k, thread, "KeWaitForSingleObject", &[timer, 0, 0, 0, 0]).unwrap();
+        assert!(k.system_time_100ns() >= due);
+        assert_eq!(call_by_name(&mut k, "KeReadStateTimer", &[timer]), Ok(1));
+    }
+
+    #[test]
+    fn a_dpc_runs_at_dispatch_level() {
+        let mut k = kernel();
+        let thread = with_threads(&mut k, 1)[0];
+        let (list, dpc) = (block(&mut k, &[0; 0x40]), block(&mut k, &[0; 0x40]));
+        let timer = timer(&mut k, 0);
+        for (name, number) in [("KeInitializeDpc", 0x10), ("KeInitializeThreadedDpc", 0x20)] {
+            let routine = irql_recorder(&mut k, list, number);
+            call_by_name(&mut k, name, &[dpc, routine, 0]).unwrap();
+            call_by_name(&mut k, "KeSetTimer", &[timer, relative(1), dpc]).unwrap();
+            run_call(&mut k, thread, "KeWaitForSingleObject", &[timer, 0, 0, 0, 0]).unwrap();
+            run_call(&mut k, thread, "KeFlushQueuedDpcs", &[]).unwrap();
+        }
+        assert_eq!(recorded(&mut k, list), [0x12, 0x22]);
+    }
+
+    #[test]
+    fn memory_of_a_set_timer_must_stay() {
+        let mut k = kernel();
+        let at = call_by_name(&mut k, "ExAllocatePoolWithTag", &[512, 0x80, 0x31]).unwrap();
+        call_by_name(&mut k, "KeInitializeTimer", &[at + 0x20]).unwrap();
+        call_by_name(&mut k, "KeSetTimer", &[at + 0x20, relative(1), 0]).unwrap();
+        take_events(&mut k);
+        let again = call_by_name(&mut k, "KeInitializeTimer", &[at + 0x20]);
+        assert_eq!(bug_check_code(again), 0xc7);
+        let freed = call_by_name(&mut k, "ExFreePoolWithTag", &[at, 0]);
+        assert_eq!(bug_check_code(freed), 0xc7);
+        let faults: Vec<_> = take_events(&mut k)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::KeptObject(kept) => Some((kept.kind, kept.fault)),
+                _ => None,
+            })
+            .collect();
+        let expected = [KeptFault::Initialized, KeptFault::Freed];
+        assert_eq!(faults, expected.map(|fault| (KeptKind::Timer, fault)));
     }
 }

@@ -7,6 +7,7 @@ use cpu::Registers;
 use guest_memory::{Accessor, GuestAddr};
 use pe_image::unwind::{RuntimeFunction, UnwindInfo, UnwindOp};
 
+use super::epilogue::{self, Step};
 use crate::{Activation, ExportTable, Kernel, LoadedImage};
 
 /// More frames than a kernel stack can hold.
@@ -68,7 +69,10 @@ impl Kernel {
         let establisher = establisher(&chain, rva, &cursor.regs);
         let routine = last.handler_rva.zip(last.handler_data_rva);
         let in_prologue = rva.wrapping_sub(primary.begin_rva) < u32::from(last.prologue_bytes);
-        let handler = routine.filter(|_| !in_prologue).map(|(routine, data)| Handler {
+        // In prologue and epilogue the function has no handler: "x64 exception handling", unwind
+        // procedure, cases a and b.
+        let is_inside = !in_prologue && epilogue_at(image, function, &chain, rva).is_none();
+        let handler = routine.filter(|_| is_inside).map(|(routine, data)| Handler {
             routine: image.base.add(u64::from(routine)),
             data: image.base.add(u64::from(data)),
             is_exception: last.flags.has_exception_handler,
@@ -86,10 +90,12 @@ impl Kernel {
         let unwound = self.code_at(regs.rip).and_then(|(image, rva)| {
             let function = image.image.functions().lookup(rva)?;
             let chain = UnwindInfo::read_chain(&mut read_image(image), function).ok()?;
-            Some((chain, rva))
+            Some((epilogue_at(image, function, &chain, rva), chain, rva))
         });
-        if let Some((chain, rva)) = unwound {
-            undo(self, &chain, rva, &mut regs)?;
+        match unwound {
+            Some((Some(steps), ..)) => finish(self, &steps, &mut regs)?,
+            Some((None, chain, rva)) => undo(self, &chain, rva, &mut regs)?,
+            None => {}
         }
         let rsp = regs.gpr.get_mut(RSP)?;
         regs.rip = self.stack_word(*rsp)?;
@@ -175,6 +181,45 @@ fn establisher(chain: &Chain, rva: u32, regs: &Registers) -> u64 {
     rsp
 }
 
+/// What is left of the epilogue, if `rva` lies in one.
+fn epilogue_at(
+    image: &LoadedImage,
+    function: RuntimeFunction,
+    chain: &Chain,
+    rva: u32,
+) -> Option<Vec<Step>> {
+    let functions = image.image.functions();
+    let is_part = |part| {
+        let chain = UnwindInfo::read_chain(&mut read_image(image), part);
+        chain.is_ok_and(|chain| chain.len() > 1)
+    };
+    let is_tail_call =
+        |target| epilogue::is_tail_call(function, target, |rva| functions.lookup(rva), is_part);
+    let frame_register = chain.iter().find_map(|(_, info)| info.frame_register);
+    epilogue::rest(&mut read_image(image), rva, frame_register, is_tail_call)
+}
+
+/// Does what is left of an epilogue, up to its return or jump.
+fn finish(k: &Kernel, steps: &[Step], regs: &mut Registers) -> Option<()> {
+    for step in steps {
+        let rsp = *regs.gpr.get(RSP)?;
+        let (register, value) = match *step {
+            Step::Free { size_bytes } => (RSP, rsp.wrapping_add(u64::from(size_bytes))),
+            Step::FreeFrom { register, displacement } => {
+                let base = *regs.gpr.get(usize::from(register))?;
+                (RSP, base.wrapping_add_signed(i64::from(displacement)))
+            }
+            Step::Pop { register } => {
+                let value = k.stack_word(rsp)?;
+                *regs.gpr.get_mut(RSP)? = rsp.wrapping_add(8);
+                (usize::from(register), value)
+            }
+        };
+        *regs.gpr.get_mut(register)? = value;
+    }
+    Some(())
+}
+
 /// Undoes the prologue as far as it was done.
 fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()> {
     let frame = establisher(chain, rva, regs);
@@ -211,4 +256,87 @@ fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()>
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use guest_memory::{Accessor, GuestAddr};
+    use pe_image::{
+        Image,
+        builder::{CODE, CONSTANTS, ImageBuilder},
+    };
+
+    use super::Cursor;
+    use crate::{Kernel, LoadedImage, testing};
+
+    const BASE: u64 = 0xffff_f804_1234_0000;
+    const CALLER: u64 = 0x1111;
+
+    /// push rbx; push rsi; sub rsp, 28h; nop; add rsp, 28h; pop rsi; pop rbx; ret
+    const FUNCTION: [u8; 16] = [
+        0x53, 0x56, 0x48, 0x83, 0xec, 0x28, 0x90, 0x48, 0x83, 0xc4, 0x28, 0x5e, 0x5b, 0xc3, 0xcc,
+        0xcc,
+    ];
+    /// Version 1 with a handler; the steps of the prologue, last first; the handler at 0x1000.
+    const UNWIND: [u8; 16] = [0x09, 6, 3, 0, 6, 0x42, 2, 0x60, 1, 0x30, 0, 0, 0, 0x10, 0, 0];
+    /// The offset of each instruction, and how far the frame is built there, in bytes.
+    const PLACES: [(u64, u64); 8] =
+        [(0, 0), (1, 8), (2, 16), (6, 56), (7, 56), (11, 16), (12, 8), (13, 0)];
+
+    /// A kernel with an image of one function, and the offset of that.
+    fn with_function() -> (Kernel, u64) {
+        let mut builder = ImageBuilder::new();
+        let code = builder.section(".text", CODE, &FUNCTION);
+        let info = builder.section(".xdata", CONSTANTS, &UNWIND);
+        let entry = [code, code + 14, info].map(u32::to_le_bytes).concat();
+        let table = builder.section(".pdata", CONSTANTS, &entry);
+        // IMAGE_DIRECTORY_ENTRY_EXCEPTION.
+        builder.directory(3, table, 12);
+        let image = Image::parse(&builder.build()).expect("a complete image");
+        let mut k = testing::kernel();
+        let loaded = LoadedImage {
+            name: "one.sys".to_owned(),
+            base: GuestAddr(BASE),
+            size_bytes: 0x10_0000,
+            image: Arc::new(image),
+        };
+        k.images.push(loaded);
+        (k, u64::from(code))
+    }
+
+    #[test]
+    fn every_instruction_of_a_function_unwinds_to_the_same_caller() {
+        let (mut k, code) = with_function();
+        let top = k.regs().gpr[4] - 0x200;
+        let machine = Accessor::Machine;
+        k.memory.write(machine, GuestAddr(top), &CALLER.to_le_bytes()).unwrap();
+        for (offset, built_bytes) in PLACES {
+            let regs = k.regs();
+            regs.rip = BASE + code + offset;
+            regs.gpr[4] = top - built_bytes;
+            // The caller's values are in the registers until they are pushed and once popped.
+            regs.gpr[3] = if built_bytes >= 8 { 0 } else { 0xb };
+            regs.gpr[6] = if built_bytes >= 16 { 0 } else { 0x51 };
+            k.memory.write(machine, GuestAddr(top - 8), &0xb_u64.to_le_bytes()).unwrap();
+            k.memory.write(machine, GuestAddr(top - 16), &0x51_u64.to_le_bytes()).unwrap();
+            let cursor = k.cursor();
+            let Cursor { regs, is_return, .. } = k.unwind(&cursor).expect("a caller");
+            let found = [regs.rip, regs.gpr[4], regs.gpr[3], regs.gpr[6]];
+            assert_eq!(found, [CALLER, top + 8, 0xb, 0x51], "at {offset}");
+            assert!(is_return);
+        }
+    }
+
+    #[test]
+    fn neither_prologue_nor_epilogue_has_a_handler() {
+        let (mut k, code) = with_function();
+        for (offset, _) in PLACES {
+            k.regs().rip = BASE + code + offset;
+            let cursor = k.cursor();
+            let facts = k.frame_facts(&cursor).expect("the function has unwind data");
+            assert_eq!(facts.handler.is_some(), offset == 6, "at {offset}");
+        }
+    }
 }

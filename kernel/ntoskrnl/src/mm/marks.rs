@@ -40,6 +40,22 @@ impl State {
         };
         self.marks.iter().filter(carries).map(|mark| mark.offset_bytes).collect()
     }
+
+    /// Offsets of single bytes of marks that an operand is. A byte is in many places by accident,
+    /// so this is for operands that are privileged whatever their width, and only the second run
+    /// tells.
+    pub fn byte_marks_in(&self, operand: u64) -> Vec<u32> {
+        if !(1..=0xff).contains(&operand) {
+            return Vec::new();
+        }
+        let bytes_of = |mark: &Mark| {
+            let offset_bytes = mark.offset_bytes;
+            let bytes = mark.value.to_le_bytes().into_iter().zip(offset_bytes..);
+            bytes.take(usize::from(mark.size_bytes))
+        };
+        let bytes = self.marks.iter().flat_map(bytes_of);
+        bytes.filter(|(byte, _)| u64::from(*byte) == operand).map(|(_, offset)| offset).collect()
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +74,21 @@ mod tests {
         ] {
             assert_eq!(state.marks_in(operand), expected, "{operand:#x}");
         }
+        for (operand, expected) in [
+            (0x88, vec![16]),
+            (0x55, vec![19]),
+            (0x11, vec![23]),
+            (0x99, vec![]),
+            (0, vec![]),
+            (0x7788, vec![]),
+        ] {
+            assert_eq!(state.byte_marks_in(operand), expected, "{operand:#x}");
+        }
+        // Zeros and bytes outside the field are nobody's.
+        state.add_mark(0x33, 1, 40);
+        assert_eq!(state.byte_marks_in(0x33), [21, 40]);
         state.clear_marks();
+        assert_eq!(state.byte_marks_in(0x88), Vec::<u32>::new());
         assert_eq!(state.marks_in(0x7788), Vec::<u32>::new());
     }
 }

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use events::BlockKind;
+use events::{BlockKind, IrqlLimit};
 use guest_memory::{AccessKind, Accessor, FrameId, GuestAddr, PAGE_BYTES, Perms, Reason, SpaceId};
 use nt_abi::{
-    NtStatus,
+    Irql, NtStatus,
     structures::{io::IRP, mm::MDL},
 };
 use nt_macros::export;
@@ -239,7 +239,7 @@ fn IoAllocateMdl(
     _charges_quota: bool,
     irp: GuestAddr,
 ) -> CallResult<GuestAddr> {
-    if k.ask(events::POOL_FAILURE, 2) != 0 {
+    if k.is_to_fail(events::POOL_FAILURE)? {
         return Ok(GuestAddr::NULL);
     }
     let mdl = create(k, start, size_bytes)?;
@@ -332,17 +332,34 @@ fn MmBuildMdlForNonPagedPool(k: &mut Kernel, mdl: Mdl) -> CallResult<()> {
 }
 
 /// Locks the pages of an MDL, or raises.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmprobeandlockpages")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmprobeandlockpages",
+    irql_when = "DISPATCH_LEVEL only for memory that is not pageable")]
 fn MmProbeAndLockPages(k: &mut Kernel, mdl: Mdl, mode: u8, operation: u32) -> CallResult<()> {
     let accessor = if mode == USER_MODE { Accessor::User } else { Accessor::Supervisor };
     let is_read = operation == IO_READ_ACCESS;
     let access = if is_read { AccessKind::Read } else { AccessKind::Write };
     let range = Range::read(k, mdl.at)?;
+    if is_pageable(k, range) {
+        check_apc_level(k, "wdm/nf-wdm-mmprobeandlockpages")?;
+    }
     if Kernel::is_user_address(range.start) {
         // Any page may be gone by now; the routine promises an exception then.
         k.touch_user(access, range.start, range.size_bytes)?;
     }
     lock(k, mdl.at, accessor, access)
+}
+
+/// Says whether a range has pages that can be out: those of user mode, and pageable ones.
+fn is_pageable(k: &Kernel, range: Range) -> bool {
+    let pages = (0..range.pages()).map(|index| range.start.page().add(index * PAGE_BYTES));
+    let mut mapped = pages.map_while(|page| k.memory.mapping(page));
+    Kernel::is_user_address(range.start)
+        || mapped.any(|mapping| mapping.perms.contains(Perms::PAGEABLE))
+}
+
+/// Of a routine that allows `DISPATCH_LEVEL` for other arguments.
+fn check_apc_level(k: &mut Kernel, ddi: &'static str) -> CallResult<()> {
+    k.check_irql(IrqlLimit { min: Irql::PASSIVE_LEVEL, max: Irql::APC_LEVEL }, ddi)
 }
 
 /// Unlocks the pages of an MDL.
@@ -355,7 +372,8 @@ fn MmUnlockPages(k: &mut Kernel, mdl: Mdl) -> CallResult<()> {
 #[export(
     irql = ..=DISPATCH_LEVEL,
     ddi = "wdm/nf-wdm-mmmaplockedpagesspecifycache",
-    limits = "no requested address"
+    limits = "no requested address",
+    irql_when = "APC_LEVEL at most if AccessMode is UserMode"
 )]
 fn MmMapLockedPagesSpecifyCache(
     k: &mut Kernel,
@@ -366,6 +384,9 @@ fn MmMapLockedPagesSpecifyCache(
     bug_checks: u32,
     priority: u32,
 ) -> CallResult<GuestAddr> {
+    if mode == USER_MODE {
+        check_apc_level(k, "wdm/nf-wdm-mmmaplockedpagesspecifycache")?;
+    }
     let mut perms = Perms::READ | Perms::WRITE | Perms::EXECUTE;
     perms.set(Perms::WRITE, priority & MDL_MAPPING_NO_WRITE == 0);
     perms.set(Perms::EXECUTE, priority & MDL_MAPPING_NO_EXECUTE == 0);
@@ -377,8 +398,12 @@ fn MmMapLockedPagesSpecifyCache(
 
 /// Maps the pages of an MDL; failure is a bug check for system space and an exception for user
 /// space.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmmaplockedpages")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmmaplockedpages",
+    irql_when = "APC_LEVEL at most if AccessMode is UserMode")]
 fn MmMapLockedPages(k: &mut Kernel, mdl: Mdl, mode: u8) -> CallResult<GuestAddr> {
+    if mode == USER_MODE {
+        check_apc_level(k, "wdm/nf-wdm-mmmaplockedpages")?;
+    }
     map(k, mdl.at, mode, Perms::READ | Perms::WRITE | Perms::EXECUTE, false)
 }
 
@@ -393,7 +418,7 @@ fn map(
     if range.flags & (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL) == 0 {
         return Err(Stop::unsupported("a mapping of an MDL whose pages are not locked"));
     }
-    if may_fail && k.ask(events::MAPPING_FAILURE, 2) != 0 {
+    if may_fail && k.is_to_fail(events::MAPPING_FAILURE)? {
         return Ok(GuestAddr::NULL);
     }
     let pages = range.pages();
@@ -434,8 +459,12 @@ fn no_mapping() -> Stop {
 }
 
 /// Unmaps what a mapping routine returned.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmunmaplockedpages")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmunmaplockedpages",
+    irql_when = "APC_LEVEL at most for a mapping in user space")]
 fn MmUnmapLockedPages(k: &mut Kernel, address: GuestAddr, mdl: Mdl) -> CallResult<()> {
+    if Kernel::is_user_address(address) {
+        check_apc_level(k, "wdm/nf-wdm-mmunmaplockedpages")?;
+    }
     let space = if address.is_kernel_half() { None } else { k.memory.space() };
     let Some(mapped) = k.mm.mdls.mapped.remove(&(space, address.page())) else {
         // SYSTEM_PTE_MISUSE.
@@ -560,5 +589,32 @@ mod tests {
         let small = call_by_name(&mut k, "IoAllocateMdl", &[buffer, 8, 0, 0, 0]).unwrap();
         let result = call_by_name(&mut k, "IoBuildPartialMdl", &[mdl, small, start, 0x1000]);
         assert_eq!(bug_check_code(result), 0x40);
+    }
+
+    #[test]
+    fn a_mapping_ends_with_its_unmapping() {
+        let mut k = kernel();
+        let buffer = block(&mut k, b"locked pages");
+        let mdl = call_by_name(&mut k, "IoAllocateMdl", &[buffer, 12, 0, 0, 0]).unwrap();
+        call_by_name(&mut k, "MmProbeAndLockPages", &[mdl, KERNEL, READ]).unwrap();
+        let system = call_by_name(&mut k, "MmMapLockedPages", &[mdl, KERNEL]).unwrap();
+        assert_eq!(k.read_vec(GuestAddr(system), 12).unwrap(), b"locked pages");
+        call_by_name(&mut k, "MmUnmapLockedPages", &[system, mdl]).unwrap();
+        assert!(k.read_vec(GuestAddr(system), 1).is_err());
+        let twice = call_by_name(&mut k, "MmUnmapLockedPages", &[system, mdl]);
+        assert_eq!(bug_check_code(twice), 0xda);
+        // The pages are locked still, so they can be mapped again.
+        assert!(call_by_name(&mut k, "MmMapLockedPages", &[mdl, KERNEL]).is_ok());
+    }
+
+    #[test]
+    fn the_size_of_an_mdl_counts_the_pages_it_spans() {
+        let mut k = kernel();
+        for (start, size_bytes, pages) in
+            [(0, 0, 0), (0, 1, 1), (0xfff, 1, 1), (0xfff, 2, 2), (0x10, 0x2000, 3)]
+        {
+            let found = call_by_name(&mut k, "MmSizeOfMdl", &[start, size_bytes]);
+            assert_eq!(found, Ok(0x30 + 8 * pages), "{start:x} {size_bytes:x}");
+        }
     }
 }

@@ -80,7 +80,8 @@ pub(crate) fn take_system_pages(k: &mut Kernel, pages: u64) -> Option<GuestAddr>
 }
 
 /// Returns the physical address behind a virtual one; 0 if none is mapped.
-#[export(irql = .., ddi = "ntddk/nf-ntddk-mmgetphysicaladdress")]
+#[export(irql = .., ddi = "ntddk/nf-ntddk-mmgetphysicaladdress",
+    irql_note = "the remarks limit it no further")]
 fn MmGetPhysicalAddress(k: &mut Kernel, at: GuestAddr) -> CallResult<u64> {
     let page = k.memory.mapping(at).map(|mapping| page_number(mapping.frame));
     Ok(page.map_or(0, |page| page * PAGE_BYTES + at.page_offset()))
@@ -124,7 +125,7 @@ fn map_physical(
     perms: Perms,
 ) -> CallResult<GuestAddr> {
     k.expose(PrivilegedSink::PhysicalMemory, name, false, vec![physical, size_bytes])?;
-    if k.ask(events::MAPPING_FAILURE, 2) != 0 {
+    if k.is_to_fail(events::MAPPING_FAILURE)? {
         return Ok(GuestAddr::NULL);
     }
     let Some(frames) = bus_frames(k, physical, size_bytes)? else { return Ok(GuestAddr::NULL) };
@@ -218,7 +219,8 @@ fn MmAllocateContiguousMemorySpecifyCache(
 }
 
 /// Frees contiguous memory.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmfreecontiguousmemory")]
+#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmfreecontiguousmemory",
+    irql_note = "DISPATCH_LEVEL since Windows Server 2008")]
 fn MmFreeContiguousMemory(k: &mut Kernel, at: GuestAddr) -> CallResult<()> {
     free_contiguous(k, at)
 }
@@ -237,7 +239,7 @@ fn MmFreeContiguousMemorySpecifyCache(
 /// Allocates non-cached memory.
 #[export(irql = ..=APC_LEVEL, ddi = "ntddk/nf-ntddk-mmallocatenoncachedmemory")]
 fn MmAllocateNonCachedMemory(k: &mut Kernel, size_bytes: u64) -> CallResult<GuestAddr> {
-    Ok(take_contiguous(k, size_bytes).unwrap_or(GuestAddr::NULL))
+    Ok(take_contiguous(k, size_bytes)?.unwrap_or(GuestAddr::NULL))
 }
 
 /// Frees non-cached memory.
@@ -252,7 +254,7 @@ fn contiguous(
     range: std::ops::RangeInclusive<u64>,
     boundary: u64,
 ) -> CallResult<GuestAddr> {
-    let Some(at) = take_contiguous(k, size_bytes) else { return Ok(GuestAddr::NULL) };
+    let Some(at) = take_contiguous(k, size_bytes)? else { return Ok(GuestAddr::NULL) };
     let pages = size_bytes.div_ceil(PAGE_BYTES);
     let page = |k: &Kernel, index: u64| {
         k.memory.mapping(at.add(index * PAGE_BYTES)).map(|mapping| page_number(mapping.frame))
@@ -269,15 +271,15 @@ fn contiguous(
     Ok(GuestAddr::NULL)
 }
 
-fn take_contiguous(k: &mut Kernel, size_bytes: u64) -> Option<GuestAddr> {
-    if size_bytes == 0 || k.ask(events::POOL_FAILURE, 2) != 0 {
-        return None;
+fn take_contiguous(k: &mut Kernel, size_bytes: u64) -> CallResult<Option<GuestAddr>> {
+    if size_bytes == 0 || k.is_to_fail(events::POOL_FAILURE)? {
+        return Ok(None);
     }
     let arena = k.arenas().nonpaged_execute;
     let provenance = k.provenance(BlockKind::KernelPool, CONTIGUOUS_TAG);
     // A page or more starts a page; what is less gets one of its own by asking for all of it.
-    let whole_bytes = size_bytes.checked_next_multiple_of(PAGE_BYTES)?;
-    k.hand_out(arena, whole_bytes, PAGE_BYTES, None, provenance)
+    let whole_bytes = size_bytes.checked_next_multiple_of(PAGE_BYTES);
+    Ok(whole_bytes.and_then(|whole| k.hand_out(arena, whole, PAGE_BYTES, None, provenance)))
 }
 
 fn free_contiguous(k: &mut Kernel, at: GuestAddr) -> CallResult<()> {
@@ -340,6 +342,39 @@ mod tests {
         assert_eq!(call_by_name(&mut k, name, &[4096, 0xf_ffff]), Ok(0));
         call_by_name(&mut k, "MmFreeContiguousMemory", &[at]).unwrap();
         let twice = call_by_name(&mut k, "MmFreeContiguousMemory", &[at]);
+        assert_eq!(bug_check_code(twice), 0xc2);
+    }
+
+    #[test]
+    fn the_forms_with_a_cache_type_keep_their_bounds() {
+        let mut k = kernel();
+        let name = "MmAllocateContiguousMemorySpecifyCache";
+        let highest = u64::from(u32::MAX);
+        let at = call_by_name(&mut k, name, &[2 * 4096, 0, highest, 0, 1]).unwrap();
+        assert_eq!(at & 0xfff, 0);
+        let physical = call_by_name(&mut k, "MmGetPhysicalAddress", &[at]).unwrap();
+        for (lowest, highest, boundary) in
+            [(physical + (1 << 30), u64::MAX, 0), (0, 0xfff, 0), (0, u64::MAX, 4096)]
+        {
+            let found = call_by_name(&mut k, name, &[2 * 4096, lowest, highest, boundary, 1]);
+            assert_eq!(found, Ok(0), "{lowest:x} {highest:x} {boundary:x}");
+        }
+        let free = "MmFreeContiguousMemorySpecifyCache";
+        call_by_name(&mut k, free, &[at, 2 * 4096, 1]).unwrap();
+        assert!(k.read_vec(GuestAddr(at), 1).is_err());
+        let twice = call_by_name(&mut k, free, &[at, 2 * 4096, 1]);
+        assert_eq!(bug_check_code(twice), 0xc2);
+    }
+
+    #[test]
+    fn non_cached_memory_comes_in_pages() {
+        let mut k = kernel();
+        let at = call_by_name(&mut k, "MmAllocateNonCachedMemory", &[100]).unwrap();
+        assert_eq!(at & 0xfff, 0);
+        k.write_scalar(GuestAddr(at + 92), 1_u64).unwrap();
+        assert_eq!(call_by_name(&mut k, "MmAllocateNonCachedMemory", &[0]), Ok(0));
+        call_by_name(&mut k, "MmFreeNonCachedMemory", &[at, 100]).unwrap();
+        let twice = call_by_name(&mut k, "MmFreeNonCachedMemory", &[at, 100]);
         assert_eq!(bug_check_code(twice), 0xc2);
     }
 }

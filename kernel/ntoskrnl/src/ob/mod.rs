@@ -33,11 +33,11 @@ pub use namespace::{
     Found, InsertError, LinkAtEnd, create_directory, create_link, dos_links, insert, link_target,
     lookup, path_of,
 };
-pub(crate) use object::drop_reference;
 pub use object::{
     Object, adopt, claimed, create, dereference, make_permanent, make_temporary, object, reference,
     referenceable, set_created,
 };
+pub(crate) use object::{dereference_later, drop_reference};
 pub use object_type::{
     CloseRequest, ObjectType, Procedures, QueryName, set_procedures, type_object,
 };

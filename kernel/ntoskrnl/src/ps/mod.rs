@@ -7,16 +7,14 @@ mod system_thread;
 mod thread;
 mod version;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use events::ThreadId;
 use guest_memory::{GuestAddr, SpaceId};
 
-use crate::{DataExport, ob};
+use crate::{CallResult, DataExport, Kernel, ob};
 
 pub use process::{Process, create_process};
-pub use section::start;
-pub use thread::create_thread;
+pub use thread::{create_thread, running_in, thread_ended};
 
 /// The exports of the component, by file.
 pub(crate) const EXPORTS: &[&[crate::Export]] =
@@ -52,8 +50,6 @@ pub struct State {
     pub processes: BTreeMap<GuestAddr, Process>,
     /// The last process or thread id handed out; they share one table and are multiples of 4.
     last_id: u64,
-    /// Threads that drivers created.
-    driver_threads: BTreeSet<ThreadId>,
     /// Views of sections: pages by process and first page.
     views: BTreeMap<(SpaceId, GuestAddr), u64>,
     /// How many threads were created.
@@ -77,4 +73,11 @@ impl State {
         self.last_id += 4;
         self.last_id
     }
+}
+
+/// Registers what the types of this component do, and makes its section. Called once.
+pub fn start(k: &mut Kernel) -> CallResult<()> {
+    let thread = ob::Procedures { delete: Some(thread::delete), ..ob::Procedures::default() };
+    ob::set_procedures(k, ob::ObjectType::Thread, thread);
+    section::start(k)
 }

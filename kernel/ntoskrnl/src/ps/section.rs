@@ -26,7 +26,7 @@ const PAGE_EXECUTE_READWRITE: u32 = 0x40;
 const CACHE_BITS: u32 = 0x600;
 
 /// Creates the section of physical memory. Called once, after `ob::start`.
-pub fn start(k: &mut Kernel) -> CallResult<()> {
+pub(super) fn start(k: &mut Kernel) -> CallResult<()> {
     let section = ob::create(k, ObjectType::Section, SECTION_BYTES)?;
     let named = ob::insert(k, section, &Name::new(r"\Device\PhysicalMemory"), None);
     assert!(named.is_ok(), "the name space is fresh");

@@ -399,4 +399,52 @@ mod tests {
         call_by_name(&mut k, "srand", &[1]).unwrap();
         assert_eq!(call_by_name(&mut k, "rand", &[]), Ok(first));
     }
+
+    #[test]
+    fn wide_and_long_forms_do_the_same() {
+        let mut k = kernel();
+        let end = block(&mut k, &[0; 8]);
+        for (name, text, base, value, used) in [
+            ("wcstoul", "0x1Fz", 16, 0x1f_u32, 4),
+            ("wcstoul", "-1", 10, u32::MAX, 2),
+            ("wcstol", " -20 ", 10, (-20_i32).cast_unsigned(), 4),
+            ("wcstol", "2147483648", 10, 0x7fff_ffff, 10),
+        ] {
+            let at = wide(&mut k, text);
+            let found = call_by_name(&mut k, name, &[at, end, base]).unwrap();
+            assert_eq!(found & 0xffff_ffff, u64::from(value), "{name} {text}");
+            assert_eq!(k.read_scalar::<u64>(GuestAddr(end)), Ok(at + 2 * used), "{name} {text}");
+        }
+        let text = narrow(&mut k, "  7-");
+        assert_eq!(call_by_name(&mut k, "atol", &[text]), Ok(7));
+        let to = block(&mut k, &[0xee; 80]);
+        let minus_one = u64::from(u32::MAX);
+        call_by_name(&mut k, "_ultoa", &[minus_one, to, 10]).unwrap();
+        assert_eq!(narrow_at(&mut k, to), "4294967295");
+        for (name, text) in [("_itow", "-1"), ("_ultow", "4294967295")] {
+            call_by_name(&mut k, name, &[minus_one, to, 10]).unwrap();
+            assert_eq!(wide_at(&mut k, to), text, "{name}");
+        }
+    }
+
+    #[test]
+    fn classes_of_the_c_locale() {
+        let mut k = kernel();
+        for (name, members, strangers) in [
+            ("isdigit", "09", "a/:"),
+            ("isalpha", "azAZ", "0[`\u{e9}"),
+            ("isxdigit", "09afAF", "gG "),
+            ("isupper", "AZ", "az0"),
+            ("islower", "az", "AZ0"),
+            ("isprint", " ~a", "\t\u{7f}\u{e9}"),
+            ("isspace", " \t\n\r", "a0"),
+        ] {
+            for (text, expected) in [(members, 1), (strangers, 0)] {
+                for character in text.chars() {
+                    let found = call_by_name(&mut k, name, &[u64::from(character)]);
+                    assert_eq!(found, Ok(expected), "{name} {character:?}");
+                }
+            }
+        }
+    }
 }

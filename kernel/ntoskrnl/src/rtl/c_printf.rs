@@ -275,6 +275,9 @@ fn print<T: Unit>(
     Ok(if length > count { -1 } else { length_of(length) })
 }
 
+/// `_TRUNCATE`: as many as fit.
+const TRUNCATE: u64 = u64::MAX;
+
 /// Formats for a routine that knows the buffer's size in units and always writes a terminator.
 fn print_secure<T: Unit>(
     k: &mut Kernel,
@@ -284,7 +287,6 @@ fn print_secure<T: Unit>(
     text: GuestAddr,
     args: &mut VarArgs,
 ) -> CallResult<i32> {
-    const TRUNCATE: u64 = u64::MAX;
     if to.is_null() || text.is_null() || size == 0 {
         return Ok(-1);
     }
@@ -308,4 +310,83 @@ fn formatted<T: Unit>(k: &mut Kernel, text: GuestAddr, args: &mut VarArgs) -> Ca
 
 fn length_of(length: usize) -> i32 {
     i32::try_from(length).expect("the format engine bounds its text")
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_memory::GuestAddr;
+
+    use super::TRUNCATE;
+    use crate::{
+        Kernel,
+        testing::{block, call_by_name, kernel, narrow, wide},
+    };
+
+    const MINUS_ONE: u64 = u64::MAX;
+    /// What the buffer holds before.
+    const OLD: u8 = b'.';
+
+    /// Calls a routine whose last arguments are a format of one number and that number, or a list
+    /// with it, and returns the result with the buffer of 8 units as text.
+    fn print(name: &str, bounds: &[u64]) -> (u64, String) {
+        let mut k = kernel();
+        let is_wide = name.contains('w');
+        let (old, format) = if is_wide {
+            ([OLD, 0].repeat(8), wide(&mut k, "x=%d"))
+        } else {
+            (vec![OLD; 8], narrow(&mut k, "x=%d"))
+        };
+        let to = block(&mut k, &old);
+        let list = block(&mut k, &1234_u64.to_le_bytes());
+        let is_list = name.contains("vs");
+        let arguments = [&[to], bounds, &[format, if is_list { list } else { 1234 }]].concat();
+        let result = call_by_name(&mut k, name, &arguments).unwrap();
+        // An `int`: the upper half of the register says nothing.
+        let result = u64::from_le_bytes(i64::from(low(result)).to_le_bytes());
+        (result, text(&mut k, to, if is_wide { 2 } else { 1 }))
+    }
+
+    fn low(result: u64) -> i32 {
+        u32::try_from(result & 0xffff_ffff).expect("32 bits").cast_signed()
+    }
+
+    fn text(k: &mut Kernel, at: u64, unit_bytes: usize) -> String {
+        let bytes = k.read_vec(GuestAddr(at), 8 * unit_bytes as u64).unwrap();
+        bytes.iter().step_by(unit_bytes).map(|byte| char::from(*byte)).collect()
+    }
+
+    #[test]
+    fn the_plain_forms_write_all_and_a_terminator() {
+        for name in ["sprintf", "swprintf", "vsprintf"] {
+            assert_eq!(print(name, &[]), (6, "x=1234\0.".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_counted_forms_cut_and_leave_out_the_terminator() {
+        for name in ["_snprintf", "_snwprintf", "_vsnprintf", "_vsnwprintf"] {
+            assert_eq!(print(name, &[8]), (6, "x=1234\0.".to_owned()), "{name}");
+            assert_eq!(print(name, &[6]), (6, "x=1234..".to_owned()), "{name}");
+            assert_eq!(print(name, &[4]), (MINUS_ONE, "x=12....".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_secure_forms_empty_a_buffer_that_is_too_small() {
+        for name in ["sprintf_s", "swprintf_s", "vsprintf_s", "vswprintf_s"] {
+            assert_eq!(print(name, &[8]), (6, "x=1234\0.".to_owned()), "{name}");
+            assert_eq!(print(name, &[7]), (6, "x=1234\0.".to_owned()), "{name}");
+            assert_eq!(print(name, &[6]), (MINUS_ONE, "\0.......".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_secure_counted_forms_cut_at_the_count() {
+        for name in ["_snprintf_s", "_snwprintf_s", "_vsnprintf_s", "_vsnwprintf_s"] {
+            assert_eq!(print(name, &[8, 7]), (6, "x=1234\0.".to_owned()), "{name}");
+            assert_eq!(print(name, &[8, 3]), (MINUS_ONE, "x=1\0....".to_owned()), "{name}");
+            assert_eq!(print(name, &[4, TRUNCATE]), (MINUS_ONE, "x=1\0....".to_owned()), "{name}");
+            assert_eq!(print(name, &[4, 6]), (MINUS_ONE, "\0.......".to_owned()), "{name}");
+        }
+    }
 }

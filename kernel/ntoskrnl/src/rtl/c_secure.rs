@@ -216,7 +216,7 @@ mod tests {
     use guest_memory::GuestAddr;
 
     use super::TRUNCATE;
-    use crate::testing::{block, call_by_name, kernel, narrow};
+    use crate::testing::{block, call_by_name, kernel, narrow, wide};
 
     #[test]
     fn a_buffer_too_small_is_emptied() {
@@ -264,5 +264,61 @@ mod tests {
             assert_eq!(call_by_name(&mut k, "memcpy_s", &[to, size, from, count]), Ok(result));
             assert_eq!(k.read_vec(GuestAddr(to), 4).unwrap(), after);
         }
+    }
+
+    #[test]
+    fn wide_forms_count_units() {
+        type Case = (&'static str, &'static str, u64, &'static [u64], u64, &'static str);
+        let cases: [Case; 8] = [
+            ("wcscpy_s", "abc", 4, &[], 0, "abc\0.."),
+            ("wcscpy_s", "abcd", 4, &[], 34, "\0....."),
+            ("wcsncpy_s", "abcd", 4, &[2], 0, "ab\0..."),
+            ("wcsncpy_s", "abcd", 4, &[TRUNCATE], 80, "abc\0.."),
+            ("wcscat_s", "cd", 6, &[], 22, "\0....."),
+            ("wcsncat_s", "cd", 6, &[1], 22, "\0....."),
+            ("strcat_s", "cd", 6, &[], 22, "\0....."),
+            ("strncat_s", "cd", 6, &[1], 22, "\0....."),
+        ];
+        for (name, text, size, rest, result, expected) in cases {
+            let mut k = kernel();
+            let is_wide = name.starts_with('w');
+            let unit_bytes = if is_wide { 2 } else { 1 };
+            let old = if is_wide { b".\0".repeat(6) } else { b".".repeat(6) };
+            let to = block(&mut k, &old);
+            let from = if is_wide { wide(&mut k, text) } else { narrow(&mut k, text) };
+            let arguments = [&[to, size, from], rest].concat();
+            assert_eq!(call_by_name(&mut k, name, &arguments), Ok(result), "{name} {text}");
+            let bytes = k.read_vec(GuestAddr(to), 6 * unit_bytes as u64).unwrap();
+            let found: String = bytes.iter().step_by(unit_bytes).map(|b| char::from(*b)).collect();
+            assert_eq!(found, expected, "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn a_counted_append_adds_no_more_than_that() {
+        let mut k = kernel();
+        let (narrow_to, narrow_from) = (block(&mut k, b"ab\0..."), narrow(&mut k, "cde"));
+        assert_eq!(call_by_name(&mut k, "strncat_s", &[narrow_to, 6, narrow_from, 2]), Ok(0));
+        assert_eq!(k.read_vec(GuestAddr(narrow_to), 6).unwrap(), b"abcd\0.");
+        let wide_to = block(&mut k, b"a\0\0\0.\0.\0.\0.\0");
+        let wide_from = wide(&mut k, "cde");
+        assert_eq!(call_by_name(&mut k, "wcsncat_s", &[wide_to, 6, wide_from, 1]), Ok(0));
+        assert_eq!(k.read_vec(GuestAddr(wide_to), 8).unwrap(), b"a\0c\0\0\0.\0");
+        assert_eq!(call_by_name(&mut k, "wcscat_s", &[wide_to, 6, wide_from]), Ok(0));
+        assert_eq!(k.read_vec(GuestAddr(wide_to), 12).unwrap(), b"a\0c\0c\0d\0e\0\0\0");
+    }
+
+    #[test]
+    fn a_move_that_does_not_fit_changes_nothing() {
+        let mut k = kernel();
+        let at = block(&mut k, b"abcd");
+        for (size, count, result, after) in
+            [(3, 3, 0, b"aabc"), (2, 3, 34, b"aabc"), (3, 0, 0, b"aabc")]
+        {
+            let arguments = [at + 1, size, at, count];
+            assert_eq!(call_by_name(&mut k, "memmove_s", &arguments), Ok(result));
+            assert_eq!(k.read_vec(GuestAddr(at), 4).unwrap(), after);
+        }
+        assert_eq!(call_by_name(&mut k, "memmove_s", &[at, 4, 0, 1]), Ok(22));
     }
 }

@@ -359,4 +359,31 @@ mod tests {
         let short = block(&mut k, b"...");
         assert!(call_by_name(&mut k, "strcpy", &[short, from]).is_err());
     }
+
+    #[test]
+    fn wide_copies_count_units() {
+        let mut k = kernel();
+        let to = block(&mut k, &b".\0".repeat(8));
+        let from = wide(&mut k, "abc");
+        let units = |k: &mut crate::Kernel| -> String {
+            let bytes = k.read_vec(guest_memory::GuestAddr(to), 16).unwrap();
+            bytes.iter().step_by(2).map(|byte| char::from(*byte)).collect()
+        };
+        assert_eq!(call_by_name(&mut k, "wcscpy", &[to, from]), Ok(to));
+        assert_eq!(units(&mut k), "abc\0....");
+        assert_eq!(call_by_name(&mut k, "wcscat", &[to, from]), Ok(to));
+        assert_eq!(units(&mut k), "abcabc\0.");
+        assert_eq!(call_by_name(&mut k, "wcsncpy", &[to, from, 5]), Ok(to));
+        assert_eq!(units(&mut k), "abc\0\0c\0.");
+        assert_eq!(call_by_name(&mut k, "wcsncat", &[to, from, 2]), Ok(to));
+        assert_eq!(units(&mut k), "abcab\0\0.");
+        call_by_name(&mut k, "_wcsupr", &[to]).unwrap();
+        assert_eq!(units(&mut k), "ABCAB\0\0.");
+        let text = narrow(&mut k, "MiXed1");
+        call_by_name(&mut k, "_strlwr", &[text]).unwrap();
+        assert_eq!(narrow_at(&mut k, text), "mixed1");
+        assert_eq!(call_by_name(&mut k, "strlen", &[text]), Ok(6));
+        assert_eq!(call_by_name(&mut k, "strnlen", &[text, 4]), Ok(4));
+        assert_eq!(call_by_name(&mut k, "strnlen", &[text, 40]), Ok(6));
+    }
 }

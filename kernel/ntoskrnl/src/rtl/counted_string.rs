@@ -71,14 +71,16 @@ impl Kernel {
 }
 
 /// Counts a UTF-16 string; nothing is copied.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitunicodestring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitunicodestring",
+    irql_when = "above APC_LEVEL only if the string is resident")]
 fn RtlInitUnicodeString(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallResult<()> {
     let length = if from.is_null() { None } else { Some(k.c_length::<u16>(from, usize::MAX)? * 2) };
     init(k, to, from, length, LONGEST_BYTES - 2, 2)
 }
 
 /// Counts a UTF-16 string, and refuses what does not fit.
-#[export(irql = .., ddi = "wdm/nf-wdm-wdmlibrtlinitunicodestringex")]
+#[export(irql = .., ddi = "wdm/nf-wdm-wdmlibrtlinitunicodestringex",
+    irql_when = "above APC_LEVEL only if the string is resident")]
 fn RtlInitUnicodeStringEx(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallResult<NtStatus> {
     let length = if from.is_null() { None } else { Some(k.c_length::<u16>(from, usize::MAX)? * 2) };
     if length.is_some_and(|bytes| bytes > LONGEST_BYTES - 2) {
@@ -90,14 +92,16 @@ fn RtlInitUnicodeStringEx(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallR
 }
 
 /// Counts a string of bytes; nothing is copied.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitansistring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitansistring",
+    irql_when = "above APC_LEVEL only if the string is resident")]
 fn RtlInitAnsiString(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallResult<()> {
     let length = if from.is_null() { None } else { Some(k.c_length::<u8>(from, usize::MAX)?) };
     init(k, to, from, length, LONGEST_BYTES, 1)
 }
 
 /// Counts a string of bytes; nothing is copied.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitstring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlinitstring",
+    irql_when = "above APC_LEVEL only if the string is resident")]
 fn RtlInitString(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallResult<()> {
     let length = if from.is_null() { None } else { Some(k.c_length::<u8>(from, usize::MAX)?) };
     init(k, to, from, length, LONGEST_BYTES, 1)
@@ -120,13 +124,15 @@ fn init(
 }
 
 /// Copies as much as fits; a terminator follows if there is room.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopyunicodestring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopyunicodestring",
+    irql_when = "above APC_LEVEL only if both strings are resident")]
 fn RtlCopyUnicodeString(k: &mut Kernel, to: Counted, from: Counted) -> CallResult<()> {
     copy::<u16>(k, to, from)
 }
 
 /// Copies as much as fits.
-#[export(irql = .., ddi = "ntddk/nf-ntddk-rtlcopystring")]
+#[export(irql = .., ddi = "ntddk/nf-ntddk-rtlcopystring",
+    irql_when = "above APC_LEVEL only if both strings are resident")]
 fn RtlCopyString(k: &mut Kernel, to: Counted, from: Counted) -> CallResult<()> {
     copy::<u8>(k, to, from)
 }
@@ -150,7 +156,8 @@ fn copy<T: Unit>(k: &mut Kernel, to: Counted, from: Counted) -> CallResult<()> {
 }
 
 /// Appends a zero-terminated UTF-16 string if it fits.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlappendunicodetostring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlappendunicodetostring",
+    irql_when = "above APC_LEVEL only if the destination is resident")]
 fn RtlAppendUnicodeToString(k: &mut Kernel, to: Counted, from: GuestAddr) -> CallResult<NtStatus> {
     if from.is_null() {
         return Ok(NtStatus::STATUS_SUCCESS);
@@ -160,7 +167,8 @@ fn RtlAppendUnicodeToString(k: &mut Kernel, to: Counted, from: GuestAddr) -> Cal
 }
 
 /// Appends a counted UTF-16 string if it fits.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlappendunicodestringtostring")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlappendunicodestringtostring",
+    irql_when = "above APC_LEVEL only if both strings are resident")]
 fn RtlAppendUnicodeStringToString(
     k: &mut Kernel,
     to: Counted,
@@ -380,5 +388,117 @@ mod tests {
             let prefix = call_by_name(&mut k, "RtlPrefixUnicodeString", &arguments);
             assert_eq!(prefix, Ok(is_prefix), "{a} {b}");
         }
+    }
+
+    /// An `ANSI_STRING` over a buffer of exactly these bytes.
+    fn ansi_string(k: &mut crate::Kernel, text: &[u8], length_bytes: u16) -> u64 {
+        let (buffer, at) = (block(k, text), block(k, &[0; 16]));
+        let maximum_bytes = u16::try_from(text.len()).unwrap();
+        let buffer = GuestAddr(buffer);
+        k.set_counted_string(GuestAddr(at), length_bytes, maximum_bytes, buffer).unwrap();
+        at
+    }
+
+    fn ansi_at(k: &mut crate::Kernel, at: u64) -> Vec<u8> {
+        k.ansi_string(GuestAddr(at)).unwrap()
+    }
+
+    #[test]
+    fn the_checked_initialisation_refuses_long_strings() {
+        let mut k = kernel();
+        let to = block(&mut k, &[0xee; 16]);
+        let (short, long) = (wide(&mut k, "abc"), wide(&mut k, &"x".repeat(0x8000)));
+        let too_long = u64::from(NtStatus::STATUS_NAME_TOO_LONG.0);
+        for (from, status, length) in [(short, 0, 6), (long, too_long, 0), (0, 0, 0)] {
+            assert_eq!(call_by_name(&mut k, "RtlInitUnicodeStringEx", &[to, from]), Ok(status));
+            assert_eq!(k.get(GuestAddr(to), UNICODE_STRING::Length), Ok(length));
+        }
+    }
+
+    #[test]
+    fn strings_of_bytes_are_initialised_copied_and_compared() {
+        let mut k = kernel();
+        let to = block(&mut k, &[0xee; 16]);
+        let text = block(&mut k, b"abc\0");
+        call_by_name(&mut k, "RtlInitString", &[to, text]).unwrap();
+        assert_eq!(k.get(GuestAddr(to), UNICODE_STRING::Length), Ok(3));
+        assert_eq!(k.get(GuestAddr(to), UNICODE_STRING::MaximumLength), Ok(4));
+        assert_eq!(ansi_at(&mut k, to), b"abc");
+
+        let small = ansi_string(&mut k, b"..", 0);
+        call_by_name(&mut k, "RtlCopyString", &[small, to]).unwrap();
+        assert_eq!(ansi_at(&mut k, small), b"ab");
+        call_by_name(&mut k, "RtlUpperString", &[small, to]).unwrap();
+        assert_eq!(ansi_at(&mut k, small), b"AB");
+        call_by_name(&mut k, "RtlCopyString", &[small, 0]).unwrap();
+        assert_eq!(k.get(GuestAddr(small), UNICODE_STRING::Length), Ok(0));
+
+        for (a, b, ignores_case, difference) in [
+            (b"abc", b"abc", 0, 0),
+            (b"abc", b"aBc", 1, 0),
+            (b"abc", b"aBc", 0, 32),
+            (b"aac", b"abc", 1, -1),
+        ] {
+            let arguments = [
+                ansi_string(&mut k, a, 3),
+                ansi_string(&mut k, b, 3),
+                u64::from(ignores_case != 0),
+            ];
+            let found = call_by_name(&mut k, "RtlCompareString", &arguments).unwrap();
+            assert_eq!(found.cast_signed(), difference, "{a:?} {b:?}");
+            let equal = call_by_name(&mut k, "RtlEqualString", &arguments);
+            assert_eq!(equal, Ok(u64::from(difference == 0)), "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_counted_string_is_appended() {
+        let mut k = kernel();
+        let more = unicode_string(&mut k, "cd", 0);
+        let too_small = u64::from(NtStatus::STATUS_BUFFER_TOO_SMALL.0);
+        for (room, status, text) in [(6, too_small, "ab"), (8, 0, "abcd")] {
+            let to = unicode_string(&mut k, "ab", room);
+            let name = "RtlAppendUnicodeStringToString";
+            assert_eq!(call_by_name(&mut k, name, &[to, more]), Ok(status), "{room}");
+            assert_eq!(unicode_at(&mut k, to), text);
+        }
+    }
+
+    #[test]
+    fn single_characters_change_case() {
+        let mut k = kernel();
+        for (name, unit, expected) in [
+            ("RtlUpcaseUnicodeChar", 'a', 'A'),
+            ("RtlUpcaseUnicodeChar", '\u{e9}', '\u{c9}'),
+            ("RtlUpcaseUnicodeChar", '1', '1'),
+            ("RtlDowncaseUnicodeChar", 'A', 'a'),
+            ("RtlDowncaseUnicodeChar", '\u{c9}', '\u{e9}'),
+            ("RtlUpperChar", 'z', 'Z'),
+            ("RtlUpperChar", '_', '_'),
+        ] {
+            let found = call_by_name(&mut k, name, &[u64::from(unit)]);
+            assert_eq!(found, Ok(u64::from(expected)), "{name} {unit}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_x65599() {
+        let mut k = kernel();
+        let out = block(&mut k, &[0; 4]);
+        let name = "RtlHashUnicodeString";
+        let invalid = u64::from(NtStatus::STATUS_INVALID_PARAMETER.0);
+        let hash = |units: &[u32]| {
+            units.iter().fold(0_u32, |sum, unit| sum.wrapping_mul(65_599).wrapping_add(*unit))
+        };
+        for (text, ignores_case, expected) in
+            [("ab", 0, hash(&[97, 98])), ("ab", 1, hash(&[65, 66])), ("", 0, 0)]
+        {
+            let text = unicode_string(&mut k, text, 0);
+            assert_eq!(call_by_name(&mut k, name, &[text, ignores_case, 0, out]), Ok(0));
+            assert_eq!(k.read_scalar::<u32>(GuestAddr(out)), Ok(expected));
+            assert_eq!(call_by_name(&mut k, name, &[text, ignores_case, 2, out]), Ok(invalid));
+        }
+        let text = unicode_string(&mut k, "x", 0);
+        assert_eq!(call_by_name(&mut k, name, &[text, 0, 1, 0]), Ok(invalid));
     }
 }

@@ -3,7 +3,7 @@
 
 #![expect(non_camel_case_types, reason = "exports keep their spelling")]
 
-use events::{Event, IrqlLimit, LimitBroken};
+use events::IrqlLimit;
 use guest_memory::GuestAddr;
 use nt_abi::{Irql, NtStatus};
 use nt_macros::export;
@@ -23,13 +23,15 @@ const LONGEST_LINE: usize = 4096;
 const MOST_LINES: usize = 10_000;
 
 /// Prints to the debugger.
-#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-dbgprint")]
+#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-dbgprint",
+    irql_when = "PASSIVE_LEVEL only with Unicode format codes")]
 fn DbgPrint(k: &mut Kernel, text: GuestAddr, mut args: VarArgs) -> CallResult<NtStatus> {
     print(k, "wdm/nf-wdm-dbgprint", GuestAddr::NULL, text, &mut args)
 }
 
 /// Prints to the debugger, for a component at a level.
-#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-dbgprintex")]
+#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-dbgprintex",
+    irql_when = "PASSIVE_LEVEL only with Unicode format codes")]
 fn DbgPrintEx(
     k: &mut Kernel,
     _component: u32,
@@ -41,7 +43,8 @@ fn DbgPrintEx(
 }
 
 /// Prints a `va_list` to the debugger.
-#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-vdbgprintex")]
+#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-vdbgprintex",
+    irql_when = "PASSIVE_LEVEL only with Unicode format codes")]
 fn vDbgPrintEx(
     k: &mut Kernel,
     _component: u32,
@@ -54,7 +57,8 @@ fn vDbgPrintEx(
 }
 
 /// Prints a prefix and a `va_list` to the debugger.
-#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-vdbgprintexwithprefix")]
+#[export(irql = ..=DIRQL_HIGH, ddi = "wdm/nf-wdm-vdbgprintexwithprefix",
+    irql_when = "PASSIVE_LEVEL only with Unicode format codes")]
 fn vDbgPrintExWithPrefix(
     k: &mut Kernel,
     prefix: GuestAddr,
@@ -76,12 +80,10 @@ fn print(
 ) -> CallResult<NtStatus> {
     let mut bytes = if prefix.is_null() { Vec::new() } else { k.c_string::<u8>(prefix, 512)? };
     let formatted = format::<u8>(k, text, args)?;
-    if formatted.converts_unicode && k.irql() > Irql::PASSIVE_LEVEL {
+    if formatted.converts_unicode {
         // "The Unicode format codes can be used only at IRQL = PASSIVE_LEVEL."
         let limit = IrqlLimit { min: Irql::PASSIVE_LEVEL, max: Irql::PASSIVE_LEVEL };
-        let export = k.core().call.map_or("DbgPrint", |(name, _)| name);
-        let raised = k.core().irql_changed;
-        k.emit(Event::LimitBroken(LimitBroken { export, limit, ddi, raised }))?;
+        k.check_irql(limit, ddi)?;
     }
     bytes.extend(formatted.units.into_iter().map(u8::of));
     bytes.truncate(LONGEST_BYTES);
@@ -120,7 +122,7 @@ mod tests {
     use events::Event;
     use nt_abi::Irql;
 
-    use crate::testing::{call_by_name, kernel, narrow, take_events, wide};
+    use crate::testing::{block, call_by_name, kernel, narrow, take_events, wide};
 
     #[test]
     fn text_is_kept_in_lines() {
@@ -157,5 +159,17 @@ mod tests {
             let found = heard.iter().any(|event| matches!(event, Event::LimitBroken(_)));
             assert_eq!(found, is_reported, "{format} at {irql}");
         }
+    }
+
+    #[test]
+    fn a_list_is_printed_with_its_prefix() {
+        let mut k = kernel();
+        let (prefix, format) = (narrow(&mut k, "drv: "), narrow(&mut k, "%d-%s\n"));
+        let text = narrow(&mut k, "x");
+        let list = block(&mut k, &[7_u64.to_le_bytes(), text.to_le_bytes()].concat());
+        assert_eq!(call_by_name(&mut k, "vDbgPrintEx", &[77, 3, format, list]), Ok(0));
+        let arguments = [prefix, 77, 3, format, list];
+        assert_eq!(call_by_name(&mut k, "vDbgPrintExWithPrefix", &arguments), Ok(0));
+        assert_eq!(k.debug_output, ["7-x", "drv: 7-x"]);
     }
 }

@@ -25,24 +25,35 @@ exports![
 /// Bytes compared in one piece.
 const PIECE_BYTES: u64 = 64;
 
+fn copy(k: &mut Kernel, to: GuestAddr, from: GuestAddr, count: u64) -> CallResult<()> {
+    k.note_plain(from, count, false);
+    k.note_plain(to, count, true);
+    k.copy(to, from, count)
+}
+
+fn fill(k: &mut Kernel, to: GuestAddr, byte: u8, count: u64) -> CallResult<()> {
+    k.note_plain(to, count, true);
+    k.fill(to, byte, count)
+}
+
 /// Copies. Overlapping ranges are copied as `memmove` does: the kernel's routine is the same one.
 #[export(irql = .., ddi = "c-runtime-library/reference/memcpy-wmemcpy")]
 fn memcpy(k: &mut Kernel, to: GuestAddr, from: GuestAddr, count: u64) -> CallResult<GuestAddr> {
-    k.copy(to, from, count)?;
+    copy(k, to, from, count)?;
     Ok(to)
 }
 
 /// Copies ranges that may overlap.
 #[export(irql = .., ddi = "c-runtime-library/reference/memmove-wmemmove")]
 fn memmove(k: &mut Kernel, to: GuestAddr, from: GuestAddr, count: u64) -> CallResult<GuestAddr> {
-    k.copy(to, from, count)?;
+    copy(k, to, from, count)?;
     Ok(to)
 }
 
 /// Fills with a byte.
 #[export(irql = .., ddi = "c-runtime-library/reference/memset-wmemset")]
 fn memset(k: &mut Kernel, to: GuestAddr, byte: u8, count: u64) -> CallResult<GuestAddr> {
-    k.fill(to, byte, count)?;
+    fill(k, to, byte, count)?;
     Ok(to)
 }
 
@@ -70,48 +81,55 @@ fn memchr(k: &mut Kernel, at: GuestAddr, byte: u8, count: u64) -> CallResult<Gue
 }
 
 /// Copies; an exported form of the macro.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopymemory")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopymemory",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlCopyMemory(k: &mut Kernel, to: GuestAddr, from: GuestAddr, count: u64) -> CallResult<()> {
-    k.copy(to, from, count)
+    copy(k, to, from, count)
 }
 
 /// Copies without polluting the cache, which the guest cannot see.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopymemorynontemporal")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlcopymemorynontemporal",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlCopyMemoryNonTemporal(
     k: &mut Kernel,
     to: GuestAddr,
     from: GuestAddr,
     count: u64,
 ) -> CallResult<()> {
-    k.copy(to, from, count)
+    copy(k, to, from, count)
 }
 
 /// Copies ranges that may overlap; an exported form of the macro.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlmovememory")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlmovememory",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlMoveMemory(k: &mut Kernel, to: GuestAddr, from: GuestAddr, count: u64) -> CallResult<()> {
-    k.copy(to, from, count)
+    copy(k, to, from, count)
 }
 
 /// Fills with a byte; an exported form of the macro.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlfillmemory")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlfillmemory",
+    irql_when = "above APC_LEVEL only if the block is resident")]
 fn RtlFillMemory(k: &mut Kernel, to: GuestAddr, count: u64, byte: u8) -> CallResult<()> {
-    k.fill(to, byte, count)
+    fill(k, to, byte, count)
 }
 
 /// Fills with 0; an exported form of the macro.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlzeromemory")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlzeromemory",
+    irql_when = "above APC_LEVEL only if the block is resident")]
 fn RtlZeroMemory(k: &mut Kernel, to: GuestAddr, count: u64) -> CallResult<()> {
-    k.fill(to, 0, count)
+    fill(k, to, 0, count)
 }
 
 /// Counts the bytes that are equal, up to the first that differs.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtlcomparememory")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtlcomparememory",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlCompareMemory(k: &mut Kernel, a: GuestAddr, b: GuestAddr, count: u64) -> CallResult<u64> {
     Ok(first_difference(k, a, b, count)?.map_or(count, |(offset_bytes, ..)| offset_bytes))
 }
 
 /// Counts the bytes that repeat a 32-bit pattern, up to the first pattern that differs.
-#[export(irql = .., ddi = "ntifs/nf-ntifs-rtlcomparememoryulong")]
+#[export(irql = .., ddi = "ntifs/nf-ntifs-rtlcomparememoryulong",
+    irql_when = "above APC_LEVEL only if the block is resident")]
 fn RtlCompareMemoryUlong(
     k: &mut Kernel,
     at: GuestAddr,
@@ -189,5 +207,33 @@ mod tests {
         assert_eq!(call_by_name(&mut k, "RtlCompareMemory", &[a, b, 200]), Ok(10));
         assert_eq!(call_by_name(&mut k, "memchr", &[b, 6, 200]), Ok(b + 10));
         assert_eq!(call_by_name(&mut k, "memchr", &[a, 6, 100]), Ok(0));
+    }
+
+    #[test]
+    fn the_other_names_copy_and_move() {
+        let mut k = kernel();
+        let at = block(&mut k, b"abcdef");
+        call_by_name(&mut k, "RtlMoveMemory", &[at, at + 1, 5]).unwrap();
+        assert_eq!(k.read_vec(GuestAddr(at), 6).unwrap(), b"bcdeff");
+        let to = block(&mut k, b"......");
+        for name in ["RtlCopyMemory", "RtlCopyMemoryNonTemporal"] {
+            k.write(GuestAddr(to), b"......").unwrap();
+            call_by_name(&mut k, name, &[to + 1, at, 4]).unwrap();
+            assert_eq!(k.read_vec(GuestAddr(to), 6).unwrap(), b".bcde.", "{name}");
+        }
+        call_by_name(&mut k, "RtlFillMemory", &[to, 2, 0x41]).unwrap();
+        call_by_name(&mut k, "RtlZeroMemory", &[to + 2, 2]).unwrap();
+        assert_eq!(k.read_vec(GuestAddr(to), 6).unwrap(), b"AA\0\0e.");
+    }
+
+    #[test]
+    fn patterns_are_compared_in_whole_longs() {
+        let mut k = kernel();
+        let at = block(&mut k, b"abcdabcdabcxyz");
+        let pattern = u64::from(u32::from_le_bytes(*b"abcd"));
+        for (count, equal) in [(14, 8), (8, 8), (7, 4), (3, 0)] {
+            let found = call_by_name(&mut k, "RtlCompareMemoryUlong", &[at, count, pattern]);
+            assert_eq!(found, Ok(equal), "{count}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod c_number;
 mod c_printf;
 mod c_secure;
+mod c_sort;
 mod c_string;
 mod c_text;
 mod code_page;
@@ -24,6 +25,7 @@ pub(crate) const EXPORTS: &[&[crate::Export]] = &[
     c_secure::EXPORTS,
     c_number::EXPORTS,
     c_printf::EXPORTS,
+    c_sort::EXPORTS,
     counted_string::EXPORTS,
     string_conversion::EXPORTS,
     debug_print::EXPORTS,

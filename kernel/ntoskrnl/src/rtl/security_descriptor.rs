@@ -444,4 +444,60 @@ mod tests {
         assert_eq!(call_by_name(&mut k, "RtlSubAuthoritySid", &[copy, 0]), Ok(copy + 8));
         assert_eq!(call_by_name(&mut k, "RtlEqualSid", &[copy, sid]), Ok(1));
     }
+
+    #[test]
+    fn a_fresh_descriptor_names_nobody() {
+        let mut k = kernel();
+        let descriptor = block(&mut k, &[0xee; 0x28]);
+        let out = block(&mut k, &[0xee; 24]);
+        call_by_name(&mut k, "RtlCreateSecurityDescriptor", &[descriptor, 1]).unwrap();
+        for name in ["RtlGetOwnerSecurityDescriptor", "RtlGetGroupSecurityDescriptor"] {
+            k.write(GuestAddr(out), &[0xee; 24]).unwrap();
+            assert_eq!(call_by_name(&mut k, name, &[descriptor, out, out + 8]), Ok(0));
+            assert_eq!(k.read_scalar::<u64>(GuestAddr(out)), Ok(0), "{name}");
+            assert_eq!(k.read_scalar::<u8>(GuestAddr(out + 8)), Ok(0), "{name}");
+        }
+        // Only what is present is described further.
+        let get = "RtlGetSaclSecurityDescriptor";
+        assert_eq!(call_by_name(&mut k, get, &[descriptor, out + 16, out, out + 8]), Ok(0));
+        assert_eq!(k.read_scalar::<u8>(GuestAddr(out + 16)), Ok(0));
+    }
+
+    #[test]
+    fn the_parts_of_a_self_relative_descriptor_are_found() {
+        // Revision, padding, SE_OWNER_DEFAULTED | SE_SACL_PRESENT | SE_SELF_RELATIVE, then the
+        // offsets of owner, group, SACL and DACL.
+        let mut bytes = vec![1, 0, 0x11, 0x80];
+        for offset in [20_u32, 32, 44, 0] {
+            bytes.extend(offset.to_le_bytes());
+        }
+        bytes.extend([WORLD, WORLD].concat());
+        bytes.extend([2, 0, 8, 0, 0, 0, 0, 0]);
+        let mut k = kernel();
+        let descriptor = block(&mut k, &bytes);
+        let out = block(&mut k, &[0; 24]);
+        for (name, offset, defaulted) in
+            [("RtlGetOwnerSecurityDescriptor", 20, 1), ("RtlGetGroupSecurityDescriptor", 32, 0)]
+        {
+            assert_eq!(call_by_name(&mut k, name, &[descriptor, out, out + 8]), Ok(0));
+            assert_eq!(k.read_scalar::<u64>(GuestAddr(out)), Ok(descriptor + offset), "{name}");
+            assert_eq!(k.read_scalar::<u8>(GuestAddr(out + 8)), Ok(defaulted), "{name}");
+        }
+        let get = "RtlGetSaclSecurityDescriptor";
+        assert_eq!(call_by_name(&mut k, get, &[descriptor, out + 16, out, out + 8]), Ok(0));
+        assert_eq!(k.read_scalar::<u8>(GuestAddr(out + 16)), Ok(1));
+        assert_eq!(k.read_scalar::<u64>(GuestAddr(out)), Ok(descriptor + 44));
+    }
+
+    #[test]
+    fn identifiers_are_checked_before_use() {
+        let mut k = kernel();
+        for (count, expected) in [(0, 8), (1, 12), (15, 68)] {
+            assert_eq!(call_by_name(&mut k, "RtlLengthRequiredSid", &[count]), Ok(expected));
+        }
+        for (revision, count, is_valid) in [(1, 1, 1), (2, 1, 0), (1, 15, 1), (1, 16, 0)] {
+            let sid = block(&mut k, &[revision, count, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+            assert_eq!(call_by_name(&mut k, "RtlValidSid", &[sid]), Ok(is_valid));
+        }
+    }
 }

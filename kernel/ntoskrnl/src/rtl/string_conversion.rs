@@ -74,7 +74,7 @@ fn store<T: Unit>(
         return Ok(NtStatus::STATUS_INVALID_PARAMETER_2);
     };
     if allocates {
-        let Some(buffer) = k.allocate_for_driver(whole_bytes) else {
+        let Some(buffer) = k.allocate_for_driver(whole_bytes)? else {
             return Ok(NtStatus::STATUS_NO_MEMORY);
         };
         k.set_counted_string(to.at, length, whole, buffer)?;
@@ -99,7 +99,7 @@ fn RtlUpcaseUnicodeString(
     let text: Vec<u16> = k.unicode_string(from.at)?.into_iter().map(upcase).collect();
     let length_bytes = u16::try_from(text.len() * 2).expect("lengths have 16 bits");
     if allocates {
-        let Some(buffer) = k.allocate_for_driver(u64::from(length_bytes)) else {
+        let Some(buffer) = k.allocate_for_driver(u64::from(length_bytes))? else {
             return Ok(NtStatus::STATUS_NO_MEMORY);
         };
         k.set_counted_string(to.at, length_bytes, length_bytes, buffer)?;
@@ -138,7 +138,7 @@ fn RtlDuplicateUnicodeString(
         return Ok(NtStatus::STATUS_NAME_TOO_LONG);
     };
     let source = GuestAddr(k.get(from.at, UNICODE_STRING::Buffer)?);
-    let Some(buffer) = k.allocate_for_driver(u64::from(whole_bytes)) else {
+    let Some(buffer) = k.allocate_for_driver(u64::from(whole_bytes))? else {
         return Ok(NtStatus::STATUS_NO_MEMORY);
     };
     k.copy(buffer, source, u64::from(length_bytes))?;
@@ -323,7 +323,7 @@ mod tests {
     use nt_abi::NtStatus;
 
     use crate::testing::{
-        block, call_by_name, kernel, narrow, unicode_at, unicode_string, wide_at,
+        block, call_by_name, kernel, narrow, unicode_at, unicode_string, wide, wide_at,
     };
 
     #[test]
@@ -375,5 +375,112 @@ mod tests {
         call_by_name(&mut k, "RtlFreeUnicodeString", &[to]).unwrap();
         assert!(k.read_vec(GuestAddr(buffer), 2).is_err());
         call_by_name(&mut k, "RtlFreeUnicodeString", &[to]).unwrap();
+    }
+
+    #[test]
+    fn unicode_becomes_bytes_with_a_terminator() {
+        let mut k = kernel();
+        let from = unicode_string(&mut k, "h\u{e9}", 0);
+        assert_eq!(call_by_name(&mut k, "RtlxUnicodeStringToAnsiSize", &[from]), Ok(3));
+        let to = block(&mut k, &[0; 16]);
+        let name = "RtlUnicodeStringToAnsiString";
+        assert_eq!(call_by_name(&mut k, name, &[to, from, 1]), Ok(0));
+        let buffer = k.read_scalar::<u64>(GuestAddr(to + 8)).unwrap();
+        assert_eq!(k.read_vec(GuestAddr(buffer), 3).unwrap(), [b'h', 0xe9, 0]);
+        assert_eq!(call_by_name(&mut k, "RtlxAnsiStringToUnicodeSize", &[to]), Ok(6));
+        // The buffer is there now, and too small for more.
+        let longer = unicode_string(&mut k, "abc", 0);
+        let overflow = u64::from(NtStatus::STATUS_BUFFER_OVERFLOW.0);
+        assert_eq!(call_by_name(&mut k, name, &[to, longer, 0]), Ok(overflow));
+        call_by_name(&mut k, "RtlFreeAnsiString", &[to]).unwrap();
+        assert!(k.read_vec(GuestAddr(buffer), 1).is_err());
+        assert_eq!(k.read_vec(GuestAddr(to), 16).unwrap(), [0; 16]);
+    }
+
+    #[test]
+    fn copies_in_upper_case_need_no_terminator() {
+        let mut k = kernel();
+        let from = unicode_string(&mut k, "a\u{e9}1", 0);
+        let overflow = u64::from(NtStatus::STATUS_BUFFER_OVERFLOW.0);
+        for (room, status, text) in [(6, 0, "A\u{c9}1"), (4, overflow, "")] {
+            let to = unicode_string(&mut k, "", room);
+            let name = "RtlUpcaseUnicodeString";
+            assert_eq!(call_by_name(&mut k, name, &[to, from, 0]), Ok(status), "{room}");
+            assert_eq!(unicode_at(&mut k, to), text);
+        }
+        let to = block(&mut k, &[0; 16]);
+        assert_eq!(call_by_name(&mut k, "RtlUpcaseUnicodeString", &[to, from, 1]), Ok(0));
+        assert_eq!(unicode_at(&mut k, to), "A\u{c9}1");
+        call_by_name(&mut k, "RtlFreeUnicodeString", &[to]).unwrap();
+    }
+
+    #[test]
+    fn duplicates_follow_their_flags() {
+        let mut k = kernel();
+        let invalid = u64::from(NtStatus::STATUS_INVALID_PARAMETER.0);
+        // Flag, text, status, length and room; no buffer if there is no room.
+        for (flags, text, status, length, room) in [
+            (0, "ab", 0, 4_u16, 4_u16),
+            (1, "ab", 0, 4, 6),
+            (1, "", 0, 0, 0),
+            (3, "", 0, 0, 2),
+            (2, "ab", invalid, 0, 0),
+            (4, "ab", invalid, 0, 0),
+        ] {
+            let from = unicode_string(&mut k, text, 0);
+            let to = block(&mut k, &[0; 16]);
+            let name = "RtlDuplicateUnicodeString";
+            assert_eq!(call_by_name(&mut k, name, &[flags, from, to]), Ok(status), "{flags}");
+            assert_eq!(k.read_scalar::<u16>(GuestAddr(to)), Ok(length), "{flags}");
+            assert_eq!(k.read_scalar::<u16>(GuestAddr(to + 2)), Ok(room), "{flags}");
+            let buffer = k.read_scalar::<u64>(GuestAddr(to + 8)).unwrap();
+            assert_eq!(buffer == 0, room == 0, "{flags}");
+        }
+        let (to, from) = (block(&mut k, &[0; 16]), wide(&mut k, "xyz"));
+        assert_eq!(call_by_name(&mut k, "RtlCreateUnicodeString", &[to, from]), Ok(1));
+        assert_eq!(unicode_at(&mut k, to), "xyz");
+        let buffer = k.read_scalar::<u64>(GuestAddr(to + 8)).unwrap();
+        assert_eq!(wide_at(&mut k, buffer), "xyz");
+    }
+
+    #[test]
+    fn long_numbers_and_numbers_in_bytes() {
+        let mut k = kernel();
+        for (value, base, text) in
+            [(u64::MAX, 16, "FFFFFFFFFFFFFFFF"), (u64::MAX, 10, "18446744073709551615")]
+        {
+            let to = unicode_string(&mut k, "", 42);
+            let name = "RtlInt64ToUnicodeString";
+            assert_eq!(call_by_name(&mut k, name, &[value, base, to]), Ok(0));
+            assert_eq!(unicode_at(&mut k, to), text);
+        }
+        let out = block(&mut k, &[0; 4]);
+        let invalid = u64::from(NtStatus::STATUS_INVALID_PARAMETER.0);
+        for (text, base, status, expected) in
+            [(" 0x1f", 0, 0, 0x1f), ("-2", 10, 0, u32::MAX - 1), ("12", 8, 0, 10)]
+        {
+            let text = narrow(&mut k, text);
+            assert_eq!(call_by_name(&mut k, "RtlCharToInteger", &[text, base, out]), Ok(status));
+            assert_eq!(k.read_scalar::<u32>(GuestAddr(out)), Ok(expected));
+        }
+        let text = narrow(&mut k, "1");
+        assert_eq!(call_by_name(&mut k, "RtlCharToInteger", &[text, 7, out]), Ok(invalid));
+    }
+
+    #[test]
+    fn conversions_of_known_length_stop_at_the_room() {
+        let mut k = kernel();
+        let (to, written) = (block(&mut k, b"....."), block(&mut k, &[0; 4]));
+        let from = block(&mut k, b"a\0\xe9\0c\0");
+        let name = "RtlUnicodeToMultiByteN";
+        assert_eq!(call_by_name(&mut k, name, &[to, 5, written, from, 6]), Ok(0));
+        assert_eq!(k.read_vec(GuestAddr(to), 5).unwrap(), b"a\xe9c..");
+        assert_eq!(k.read_scalar::<u32>(GuestAddr(written)), Ok(3));
+        let narrow_from = block(&mut k, b"xyz");
+        let name = "RtlMultiByteToUnicodeN";
+        assert_eq!(call_by_name(&mut k, name, &[to, 5, written, narrow_from, 3]), Ok(0));
+        assert_eq!(k.read_vec(GuestAddr(to), 5).unwrap(), b"x\0y\0.");
+        assert_eq!(k.read_scalar::<u32>(GuestAddr(written)), Ok(4));
+        assert_eq!(call_by_name(&mut k, name, &[to, 2, 0, narrow_from, 3]), Ok(0));
     }
 }

@@ -54,7 +54,8 @@ fn RtlIsNtDdiVersionAvailable(_k: &mut Kernel, version: u32) -> CallResult<bool>
 }
 
 /// Splits a time.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtltimetotimefields")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtltimetotimefields",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlTimeToTimeFields(k: &mut Kernel, time: GuestAddr, to: GuestAddr) -> CallResult<()> {
     let time: u64 = k.read_scalar(time)?;
     let (days, of_day) = (time / UNITS_PER_DAY, time % UNITS_PER_DAY / UNITS_PER_MILLISECOND);
@@ -71,7 +72,8 @@ fn RtlTimeToTimeFields(k: &mut Kernel, time: GuestAddr, to: GuestAddr) -> CallRe
 }
 
 /// Joins the fields of a time; false if one is out of range.
-#[export(irql = .., ddi = "wdm/nf-wdm-rtltimefieldstotime")]
+#[export(irql = .., ddi = "wdm/nf-wdm-rtltimefieldstotime",
+    irql_when = "above APC_LEVEL only if both blocks are resident")]
 fn RtlTimeFieldsToTime(k: &mut Kernel, fields: GuestAddr, to: GuestAddr) -> CallResult<bool> {
     let mut get = |field| k.get(fields, field).map(|value: i16| u64::try_from(value).ok());
     let values = [

@@ -7,6 +7,10 @@ pub const IO_TYPE_FILE: i16 = 5;
 pub const IO_TYPE_IRP: i16 = 6;
 pub const IO_TYPE_VPB: i16 = 10;
 pub const IO_TYPE_DEVICE_OBJECT_EXTENSION: i16 = 13;
+// `Type` of a cancel-safe queue and of an IRP's place in it.
+pub const IO_TYPE_CSQ_IRP_CONTEXT: u32 = 1;
+pub const IO_TYPE_CSQ: u32 = 2;
+pub const IO_TYPE_CSQ_EX: u32 = 3;
 /// `DeviceQueueObject` of `KOBJECTS`.
 pub const DEVICE_QUEUE_OBJECT: i16 = 20;
 
@@ -67,6 +71,7 @@ pub const FILE_READ_DATA: u32 = 0x0000_0001;
 pub const FILE_WRITE_DATA: u32 = 0x0000_0002;
 pub const FILE_APPEND_DATA: u32 = 0x0000_0004;
 pub const FILE_EXECUTE: u32 = 0x0000_0020;
+pub const FILE_READ_ATTRIBUTES: u32 = 0x0000_0080;
 pub const FILE_GENERIC_READ: u32 = 0x0012_0089;
 pub const FILE_GENERIC_WRITE: u32 = 0x0012_0116;
 pub const FILE_GENERIC_EXECUTE: u32 = 0x0012_00a0;

@@ -1,4 +1,4 @@
-//! Structures of Ex: lookaside lists and sequenced lists.
+//! Structures of Ex: lookaside lists, sequenced lists, executive resources.
 
 use crate::layout::structure;
 
@@ -41,5 +41,31 @@ structure! {
         ListEntryBlink: u64 = 0x48,
         LastTotalAllocates: u32 = 0x50,
         LastAllocateMisses: u32 = 0x54,
+    }
+}
+
+structure! {
+    /// Executive resource; opaque, so that only its length is a promise. Source: `wdm.h`,
+    /// `ERESOURCE`.
+    ERESOURCE: 0x68 {
+        SystemResourcesFlink: u64 = 0x00,
+        SystemResourcesBlink: u64 = 0x08,
+        ActiveCount: i16 = 0x18,
+        /// 0x80: owned exclusively.
+        Flag: u16 = 0x1a,
+        OwnerThread: u64 = 0x30,
+        ActiveEntries: u32 = 0x40,
+        NumberOfSharedWaiters: u32 = 0x48,
+        NumberOfExclusiveWaiters: u32 = 0x4c,
+    }
+}
+
+structure! {
+    /// Work item of the executive. Source: `wdm.h`, `WORK_QUEUE_ITEM`.
+    WORK_QUEUE_ITEM: 0x20 {
+        ListFlink: u64 = 0x00,
+        ListBlink: u64 = 0x08,
+        WorkerRoutine: u64 = 0x10,
+        Parameter: u64 = 0x18,
     }
 }

@@ -11,6 +11,10 @@ structure! {
         Flags: u32 = 0x10,
         /// `AssociatedIrp.SystemBuffer`.
         SystemBuffer: u64 = 0x18,
+        /// `AssociatedIrp.MasterIrp`, of an associated IRP.
+        MasterIrp: u64 = 0x18,
+        /// `AssociatedIrp.IrpCount`, of a master IRP.
+        IrpCount: i32 = 0x18,
         ThreadListFlink: u64 = 0x20,
         ThreadListBlink: u64 = 0x28,
         /// `IoStatus.Status`.
@@ -31,8 +35,12 @@ structure! {
         AllocationSize: i64 = 0x58,
         CancelRoutine: u64 = 0x68,
         UserBuffer: u64 = 0x70,
-        /// `Tail.Overlay.DriverContext[0]`.
+        /// `Tail.Overlay.DeviceQueueEntry`, a `KDEVICE_QUEUE_ENTRY`.
+        DeviceQueueEntry: u64 = 0x78,
+        /// `Tail.Overlay.DriverContext[0]`, in one union with the device queue entry.
         DriverContext: u64 = 0x78,
+        /// `Tail.Overlay.DriverContext[3]`: of the cancel-safe queue that an IRP is in.
+        DriverContext3: u64 = 0x90,
         /// `Tail.Overlay.Thread`.
         Thread: u64 = 0x98,
         AuxiliaryBuffer: u64 = 0xa0,
@@ -136,6 +144,40 @@ structure! {
         DeviceListBlink: u64 = 0x10,
         Lock: u64 = 0x18,
         Busy: u8 = 0x20,
+    }
+}
+
+structure! {
+    /// An entry of a device queue. Source: `wdm.h`, `KDEVICE_QUEUE_ENTRY`.
+    KDEVICE_QUEUE_ENTRY: 0x18 {
+        DeviceListFlink: u64 = 0x00,
+        DeviceListBlink: u64 = 0x08,
+        SortKey: u32 = 0x10,
+        Inserted: u8 = 0x14,
+    }
+}
+
+structure! {
+    /// Dispatch table of a cancel-safe queue. Opaque by `wdm/ns-wdm-_io_csq`; laid out by `wdm.h`.
+    IO_CSQ: 0x40 {
+        Type: u32 = 0x00,
+        CsqInsertIrp: u64 = 0x08,
+        CsqRemoveIrp: u64 = 0x10,
+        CsqPeekNextIrp: u64 = 0x18,
+        CsqAcquireLock: u64 = 0x20,
+        CsqReleaseLock: u64 = 0x28,
+        CsqCompleteCanceledIrp: u64 = 0x30,
+        ReservePointer: u64 = 0x38,
+    }
+}
+
+structure! {
+    /// Where an IRP is in a cancel-safe queue. Opaque by `wdm/ns-wdm-_io_csq_irp_context`; laid out
+    /// by `wdm.h`.
+    IO_CSQ_IRP_CONTEXT: 0x18 {
+        Type: u32 = 0x00,
+        Irp: u64 = 0x08,
+        Csq: u64 = 0x10,
     }
 }
 

@@ -76,6 +76,39 @@ structure! {
 }
 
 structure! {
+    /// Asynchronous procedure call. Source: `wdm.h`, `KAPC`; the routines stand where its
+    /// `Reserved` array is.
+    KAPC: 0x58 {
+        Type: u8 = 0x00,
+        Size: u8 = 0x02,
+        Thread: u64 = 0x08,
+        ApcListEntry: u64 = 0x10,
+        KernelRoutine: u64 = 0x20,
+        RundownRoutine: u64 = 0x28,
+        NormalRoutine: u64 = 0x30,
+        NormalContext: u64 = 0x38,
+        SystemArgument1: u64 = 0x40,
+        SystemArgument2: u64 = 0x48,
+        ApcStateIndex: u8 = 0x50,
+        ApcMode: u8 = 0x51,
+        Inserted: u8 = 0x52,
+    }
+}
+
+structure! {
+    /// Queue of a thread pool. Source: `ntifs.h`, `KQUEUE`.
+    KQUEUE: 0x40 {
+        SignalState: i32 = 0x04,
+        EntryListFlink: u64 = 0x18,
+        EntryListBlink: u64 = 0x20,
+        CurrentCount: u32 = 0x28,
+        MaximumCount: u32 = 0x2c,
+        ThreadListFlink: u64 = 0x30,
+        ThreadListBlink: u64 = 0x38,
+    }
+}
+
+structure! {
     /// What was raised. Source: `winnt.h`, `EXCEPTION_RECORD`.
     EXCEPTION_RECORD: 0x98 {
         ExceptionCode: u32 = 0x00,

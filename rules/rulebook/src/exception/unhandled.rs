@@ -34,7 +34,7 @@ impl Monitor for Unhandled {
     }
 
     fn exception_escape(&mut self, escape: &ExceptionEscape, at: Moment<'_>, out: &mut Findings) {
-        if FaultClass::of_escape(escape, at).is_some() {
+        if FaultClass::of_escape(escape, at).is_some() || describe::is_of_probe(escape) {
             return;
         }
         let message = format!("{} leaves the driver", describe::exception(escape.code));

@@ -1,6 +1,7 @@
 //! The input length must be checked before the input is used.
 
 use events::{EventKind, FaultOutcome, IrpId, MemoryFault, UndefinedDecision};
+use guest_memory::GuestAddr;
 use verifier::{Confirmation, FaultClass, Findings, Moment, Monitor, Severity, declare_rule};
 
 use crate::describe;
@@ -25,10 +26,14 @@ declare_rule! {
     }
 }
 
+/// Suspects per request: a loop over a buffer decides at a few places, not at a thousand.
+const MAX_SUSPECTS: usize = 8;
+
 /// Watches reads behind the input, and decisions made on what lies there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InputLengthUnchecked {
-    suspected: Option<IrpId>,
+    /// The request that is suspected now, and the instructions that decided on its tail.
+    suspected: Option<(IrpId, Vec<GuestAddr>)>,
 }
 
 impl Monitor for InputLengthUnchecked {
@@ -52,13 +57,17 @@ impl Monitor for InputLengthUnchecked {
     ) {
         let Some(irp) = at.ledgers.current_irp(at.origin.thread) else { return };
         let Some(ordinal) = at.ledgers.irp(irp).and_then(|record| record.tail) else { return };
-        if self.suspected == Some(irp) {
+        let suspected = match &mut self.suspected {
+            Some((suspected, places)) if *suspected == irp => places,
+            other => &mut other.insert((irp, Vec::new())).1,
+        };
+        if suspected.contains(&at.origin.ip) || suspected.len() >= MAX_SUSPECTS {
             return;
         }
-        self.suspected = Some(irp);
-        let what = if decision.is_address { "an address" } else { "a branch" };
+        suspected.push(at.origin.ip);
+        let what = describe::decided(decision);
         let message = format!("{what} depends on bytes behind the caller's input");
-        let finding = out.report(&INPUT_LENGTH_UNCHECKED, message);
+        let finding = out.report(&INPUT_LENGTH_UNCHECKED, message).once_per_function();
         describe::request_history(finding, at);
         finding.confirm(Confirmation::DiffersByTail { ordinal });
     }

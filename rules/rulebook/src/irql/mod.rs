@@ -1,8 +1,10 @@
 //! Rules about interrupt request levels.
 
 mod export_above_limit;
+mod lower_raises;
 mod not_restored;
 mod pageable_touched_at_dispatch;
+mod raise_lowers;
 
 use crate::Entry;
 
@@ -15,4 +17,6 @@ pub(crate) const ENTRIES: &[Entry] = &[
     Entry::monitored(&pageable_touched_at_dispatch::PAGEABLE_TOUCHED_AT_DISPATCH, || {
         Box::new(pageable_touched_at_dispatch::PageableTouchedAtDispatch)
     }),
+    Entry::monitored(&raise_lowers::RAISE_LOWERS, || Box::new(raise_lowers::RaiseLowers)),
+    Entry::monitored(&lower_raises::LOWER_RAISES, || Box::new(lower_raises::LowerRaises)),
 ];

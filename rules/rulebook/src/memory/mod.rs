@@ -4,6 +4,7 @@ mod execute_data;
 mod null_dereference;
 mod out_of_bounds;
 mod stack_overflow;
+mod uninitialized_use;
 mod use_after_free;
 mod wild_access;
 mod write_to_read_only;
@@ -23,4 +24,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     }),
     Entry::monitored(&stack_overflow::STACK_OVERFLOW, || Box::new(stack_overflow::StackOverflow)),
     Entry::monitored(&execute_data::EXECUTE_DATA, || Box::new(execute_data::ExecuteData)),
+    Entry::monitored(&uninitialized_use::UNINITIALIZED_USE, || {
+        Box::new(uninitialized_use::UninitializedUse::default())
+    }),
 ];

@@ -41,8 +41,10 @@ pub struct Change {
     pub between: UserBytesChange,
 }
 
-/// Suspects per run; each costs up to eight runs.
+/// Suspects per run; each costs up to eight runs for each field.
 const MAX_SUSPECTS: usize = 64;
+/// Fields of a block that are tried: the head of a structure.
+const MAX_FIELDS: usize = 8;
 
 /// Lists pairs of reads of the same bytes, by different instructions, for the same request.
 pub fn suspects(ledgers: &Ledgers) -> Vec<Suspect> {
@@ -53,18 +55,21 @@ pub fn suspects(ledgers: &Ledgers) -> Vec<Suspect> {
         .collect();
     let mut list: Vec<Suspect> = Vec::new();
     for (index, second) in reads.iter().enumerate() {
-        // The first fetch of the bytes: whoever read them in between saw the same.
-        let first = reads.iter().take(index).find(|first| {
-            first.irp == second.irp
-                && first.origin.ip != second.origin.ip
-                && overlap(first, second).is_some()
-        });
-        let Some(first) = first else { continue };
-        let is_known = list.iter().any(|s| {
-            s.first.origin.ip == first.origin.ip && s.second.origin.ip == second.origin.ip
-        });
-        if !is_known && list.len() < MAX_SUSPECTS {
-            list.push(Suspect { first: **first, second: **second });
+        // The first fetches of the bytes: whoever read them in between saw the same.
+        let mut seen: Vec<(u64, u64)> = Vec::new();
+        let earlier = reads.iter().take(index);
+        for first in earlier.filter(|f| f.irp == second.irp && f.origin.ip != second.origin.ip) {
+            let Some((start, length)) = overlap(first, second) else { continue };
+            if seen.iter().any(|(s, l)| *s <= start && start + length <= s + l) {
+                continue;
+            }
+            seen.push((start, length));
+            let is_known = list.iter().any(|s| {
+                s.first.origin.ip == first.origin.ip && s.second.origin.ip == second.origin.ip
+            });
+            if !is_known && list.len() < MAX_SUSPECTS {
+                list.push(Suspect { first: **first, second: **second });
+            }
         }
     }
     list
@@ -84,19 +89,23 @@ pub fn changes(suspect: &Suspect) -> Vec<Change> {
     let Some((start, length)) = overlap(&suspect.first, &suspect.second) else {
         return Vec::new();
     };
-    // A number as wide as the narrower touch: what the driver most likely reads there.
-    let Some(size_bytes) = [8u32, 4, 2, 1].into_iter().find(|s| u64::from(*s) <= length) else {
+    // A number as wide as the narrower touch: what the driver most likely reads there. Blocks are
+    // structures, most of whose fields have four bytes.
+    let widths = if length > 8 { [4; 4] } else { [8u32, 4, 2, 1] };
+    let Some(size_bytes) = widths.into_iter().find(|s| u64::from(*s) <= length) else {
         return Vec::new();
     };
     let offset = |fetch: &Fetch| u32::try_from(start - fetch.fetch.address.0).ok();
     let (Some(first), Some(second)) = (offset(&suspect.first), offset(&suspect.second)) else {
         return Vec::new();
     };
-    NewBytes::ALL
-        .into_iter()
-        .map(|to| Change {
-            from_the_start: UserBytesChange { offset_bytes: first, size_bytes, to },
-            between: UserBytesChange { offset_bytes: second, size_bytes, to },
+    let fields = (0..length).step_by(size_bytes as usize).take(MAX_FIELDS);
+    let fields = fields.filter_map(|field| u32::try_from(field).ok());
+    fields
+        .flat_map(|field| NewBytes::ALL.map(|to| (field, to)))
+        .map(|(field, to)| Change {
+            from_the_start: UserBytesChange { offset_bytes: first + field, size_bytes, to },
+            between: UserBytesChange { offset_bytes: second + field, size_bytes, to },
         })
         .collect()
 }
@@ -108,6 +117,8 @@ pub fn is_proof<T: PartialEq>(old: &T, new: &T, between: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use events::{IrpId, NewBytes, Origin, UserFetch};
     use guest_memory::{AccessKind, GuestAddr};
     use verifier::Fetch;
@@ -134,6 +145,16 @@ mod tests {
             assert_eq!((change.from_the_start.offset_bytes, change.between.offset_bytes), (0, 8));
             assert_eq!((change.from_the_start.size_bytes, change.between.size_bytes), (4, 4));
         }
+    }
+
+    #[test]
+    fn changes_of_a_block_hit_its_fields() {
+        let suspect = Suspect { first: fetch(0x1000, 16, 1), second: fetch(0x1000, 64, 2) };
+        let fields: BTreeSet<u32> =
+            changes(&suspect).iter().map(|change| change.between.offset_bytes).collect();
+        assert_eq!(fields, BTreeSet::from([0, 4, 8, 12]));
+        let suspect = Suspect { first: fetch(0x1000, 64, 1), second: fetch(0x1000, 64, 2) };
+        assert_eq!(changes(&suspect).len(), 8 * NewBytes::ALL.len());
     }
 
     #[test]

@@ -37,6 +37,14 @@ impl Monitor for UnguardedAccess {
     }
 
     fn exception_escape(&mut self, escape: &ExceptionEscape, at: Moment<'_>, out: &mut Findings) {
+        if describe::is_of_probe(escape) {
+            let routine = escape.raised_by.unwrap_or_default();
+            let code = escape.code;
+            let message = format!("`{routine}` raises {code}, and no handler takes the exception");
+            let finding = out.report(&UNGUARDED_ACCESS, message).once_per_function();
+            describe::request_history(finding, at);
+            return;
+        }
         let Some((_, kind)) = escape.access else { return };
         if FaultClass::of_escape(escape, at) != Some(FaultClass::CallersBuffer) {
             return;

@@ -1,4 +1,5 @@
 // The inner filter goes on searching, a caller further up takes the exception.
+//@exit: 3
 #include <ntddk.h>
 
 static ULONG volatile Unwound;

@@ -1,14 +1,14 @@
 // A buffered write takes all bytes; its Information is their number and no output.
 #include "ui_driver.h"
 
-static ULONG Total;
+static volatile LONG Total;
 
 static NTSTATUS Write(PDEVICE_OBJECT Device, PIRP Irp)
 {
     ULONG Length = IoGetCurrentIrpStackLocation(Irp)->Parameters.Write.Length;
 
     UNREFERENCED_PARAMETER(Device);
-    Total += Length;
+    InterlockedExchangeAdd(&Total, (LONG)Length);
     return UiComplete(Irp, STATUS_SUCCESS, Length);
 }
 

@@ -2,7 +2,7 @@
 #include "ui_driver.h"
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
-{ //~ irp::never_completed
+{
     PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
 
     UNREFERENCED_PARAMETER(Device);
@@ -10,7 +10,7 @@ static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
         return STATUS_INVALID_DEVICE_REQUEST;
     }
     return UiComplete(Irp, STATUS_SUCCESS, 0);
-}
+} //~ irp::never_completed
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {

@@ -6,9 +6,9 @@ static PIRP Kept;
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    IoMarkIrpPending(Irp); //~ irp::never_completed
+    IoMarkIrpPending(Irp);
     InterlockedExchangePointer((PVOID *)&Kept, Irp);
-    return STATUS_PENDING;
+    return STATUS_PENDING; //~ irp::never_completed
 }
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)

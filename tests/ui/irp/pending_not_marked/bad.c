@@ -16,13 +16,13 @@ static VOID Complete(PKDPC This, PVOID Context, PVOID First, PVOID Second)
 }
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
-{ //~ irp::pending_not_marked
+{
     UNREFERENCED_PARAMETER(Device);
     if (Waiting) return UiComplete(Irp, STATUS_DEVICE_BUSY, 0);
     Waiting = Irp;
     KeInsertQueueDpc(&Dpc, NULL, NULL);
     return STATUS_PENDING;
-}
+} //~ irp::pending_not_marked
 
 static VOID Unload(PDRIVER_OBJECT Driver)
 {

@@ -18,9 +18,11 @@ static VOID Complete(PKDPC This, PVOID Context, PVOID First, PVOID Second)
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    if (Waiting) return UiComplete(Irp, STATUS_DEVICE_BUSY, 0);
     IoMarkIrpPending(Irp);
-    Waiting = Irp;
+    if (InterlockedCompareExchangePointer((PVOID *)&Waiting, Irp, NULL)) {
+        UiComplete(Irp, STATUS_DEVICE_BUSY, 0);
+        return STATUS_PENDING;
+    }
     KeInsertQueueDpc(&Dpc, NULL, NULL);
     return STATUS_PENDING;
 }

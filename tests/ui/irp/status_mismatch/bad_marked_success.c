@@ -2,13 +2,13 @@
 #include "ui_driver.h"
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
-{ //~ irp::status_mismatch
+{
     UNREFERENCED_PARAMETER(Device);
     IoMarkIrpPending(Irp);
     Irp->IoStatus.Status = STATUS_SUCCESS;
     Irp->IoStatus.Information = 0;
     IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return STATUS_SUCCESS;
+    return STATUS_SUCCESS; //~ irp::status_mismatch
 }
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)

@@ -5,7 +5,7 @@ static KSPIN_LOCK Lock;
 static ULONG Users;
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
-{ //~ irql::not_restored
+{
     KIRQL OldIrql;
 
     UNREFERENCED_PARAMETER(Device);
@@ -15,7 +15,7 @@ static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
     Users--;
     KeReleaseSpinLock(&Lock, OldIrql);
     return STATUS_SUCCESS;
-}
+} //~ irql::not_restored
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {

@@ -4,14 +4,14 @@
 static KDPC Dpc;
 
 static VOID Deferred(PKDPC Object, PVOID Context, PVOID First, PVOID Second)
-{ //~ irql::not_restored
+{
     UNREFERENCED_PARAMETER(Object);
     UNREFERENCED_PARAMETER(Context);
     UNREFERENCED_PARAMETER(First);
     UNREFERENCED_PARAMETER(Second);
     DbgPrint("deferred\n");
     KeLowerIrql(PASSIVE_LEVEL);
-}
+} //~ irql::not_restored
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {

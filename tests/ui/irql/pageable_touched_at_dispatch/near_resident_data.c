@@ -2,7 +2,7 @@
 #include "ui_driver.h"
 
 static const ULONG Table[] = {3, 1, 4, 1, 5};
-static volatile ULONG Total;
+static volatile LONG Total;
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
@@ -12,9 +12,9 @@ static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
     for (i = 0; i < ARRAYSIZE(Local); i++) Local[i] = ((volatile ULONG *)Table)[i % 5];
-    Total += Local[7];
+    InterlockedExchangeAdd(&Total, (LONG)Local[7]);
     DbgPrint("%s %p\n", "a constant", Device->DriverObject);
-    if (Irp->AssociatedIrp.SystemBuffer) Total += 1;
+    if (Irp->AssociatedIrp.SystemBuffer) InterlockedIncrement(&Total);
     KeLowerIrql(OldIrql);
     return UiComplete(Irp, STATUS_SUCCESS, 0);
 }

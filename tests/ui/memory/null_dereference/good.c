@@ -1,4 +1,5 @@
 // Too much pool is asked for, and the result of the allocation is compared with null.
+//@exit: 3
 #include <ntddk.h>
 
 static volatile SIZE_T Length = (SIZE_T)-0x100000; /* a subtraction went below zero */

@@ -1,4 +1,5 @@
 // Null where the documentation allows it: no context, no timeout, no IRP, no device name.
+//@exit: 3
 #include <ntddk.h>
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)

@@ -1,4 +1,5 @@
 // The error path leaves the block to the common exit.
+//@exit: 3
 #include <ntddk.h>
 
 static NTSTATUS Parse(PUCHAR Block)

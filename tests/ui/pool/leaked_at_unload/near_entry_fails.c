@@ -1,4 +1,5 @@
 // DriverEntry fails and frees what it had; there is no Unload call to wait for.
+//@exit: 3
 #include <ntddk.h>
 
 static VOID Unload(PDRIVER_OBJECT Driver)

@@ -1,4 +1,5 @@
 // DriverEntry cannot create its second name, takes everything back and fails.
+//@exit: 3
 #include <ntddk.h>
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)

@@ -1,4 +1,5 @@
 // The link is made, looked up, and taken back before DriverEntry fails.
+//@exit: 3
 #include <ntddk.h>
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)

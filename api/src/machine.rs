@@ -1,0 +1,283 @@
+//! A machine for tests: one driver, and callers that do what the test says.
+//!
+//! The test drives the friendly run and sees every answer. [`Machine::explore`] then repeats what
+//! it did under all the other answers that a kernel may give, and reports broken rules.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use choice_tape::Tape;
+use events::Silent;
+use nt_abi::NtStatus;
+use report::{Expectation, Outcome, Report};
+use strategies::{Campaign, Plan, Settings, Target};
+use system::{CallMode, Command, FileRef, MachineConfig, Stopped};
+use workloads::Script;
+
+use crate::{Buffer, CheckRequest, Driver, VERSION, check};
+
+/// Why a machine could not do what a test asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MachineError {
+    /// The file is no driver, or the request makes no sense.
+    #[error("{0}")]
+    Input(String),
+    /// The driver needs something that is not modelled; nothing is said against it.
+    #[error("`{0}` is not modelled")]
+    Unsupported(String),
+    /// The system stopped with this bug check.
+    #[error("the system stopped with bug check {0:#04X}")]
+    BugCheck(u32),
+    /// The call does not return: its thread waits for something that never comes.
+    #[error("the call does not return")]
+    Blocked,
+    /// A bound was reached.
+    #[error("{0} were reached")]
+    Limit(String),
+    /// A bug of bugcheck itself.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl MachineError {
+    /// What a run that ended so counts as.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Input(_) => Outcome::InputError,
+            Self::Unsupported(_) => Outcome::Unsupported,
+            Self::BugCheck(_) | Self::Blocked => Outcome::Findings,
+            Self::Limit(_) => Outcome::LimitReached,
+            Self::Internal(_) => Outcome::InternalError,
+        }
+    }
+}
+
+/// An open file of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct File(FileRef);
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is complete.
+    Done(Completion),
+    /// The driver keeps it. Only on files opened by [`Machine::open_overlapped`].
+    Pending,
+}
+
+/// A completed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// Its status.
+    pub status: NtStatus,
+    /// `IoStatusBlock.Information`: bytes, for most requests.
+    pub information: u64,
+    /// The output buffer afterwards, all of it.
+    pub output: Vec<u8>,
+}
+
+impl Reply {
+    /// The status: `STATUS_PENDING` while the driver keeps the request.
+    pub fn status(&self) -> NtStatus {
+        match self {
+            Self::Done(completion) => completion.status,
+            Self::Pending => NtStatus::STATUS_PENDING,
+        }
+    }
+}
+
+/// A machine with one driver.
+#[derive(Debug)]
+pub struct Machine {
+    driver: Driver,
+    target: Target,
+    inner: system::Machine,
+    /// What the test did, for [`Machine::explore`].
+    commands: Vec<Command>,
+    files: u32,
+}
+
+/// `GENERIC_READ | GENERIC_WRITE`.
+const GENERIC_READ_WRITE: u32 = 0xc000_0000;
+/// `FILE_SHARE_READ | FILE_SHARE_WRITE`.
+const SHARE_READ_WRITE: u32 = 3;
+
+impl Machine {
+    /// Makes a machine and loads the driver: its image is mapped, its `DriverEntry` called.
+    ///
+    /// # Errors
+    ///
+    /// The file is no x64 driver, or `DriverEntry` failed or could not finish.
+    pub fn load(driver: Driver) -> Result<Self, MachineError> {
+        let target = check::target(&driver).map_err(MachineError::Input)?;
+        let config = MachineConfig {
+            image: Arc::clone(&target.image),
+            image_name: target.name.clone(),
+            fill: crate::FILL,
+            limit_events: crate::DEFAULT_LIMIT_EVENTS,
+            record: Vec::new(),
+            trace: false,
+            processors: crate::DEFAULT_PROCESSORS,
+        };
+        let inner = guarded(|| system::Machine::new(config, Tape::default(), Box::new(Silent)))?;
+        let mut machine = Self { driver, target, inner, commands: Vec::new(), files: 0 };
+        match machine.execute(&Command::Load)?.status() {
+            status if status.is_success() => Ok(machine),
+            status => Err(MachineError::Input(format!("DriverEntry returned {status}"))),
+        }
+    }
+
+    /// Opens a device by its NT path or by the path that programs use, such as `\\.\Zero`. Requests
+    /// return when they are complete.
+    pub fn open(&mut self, path: &str) -> Result<Result<File, NtStatus>, MachineError> {
+        self.open_as(path, CallMode::Synchronous)
+    }
+
+    /// Opens a device for requests that may stay pending.
+    pub fn open_overlapped(&mut self, path: &str) -> Result<Result<File, NtStatus>, MachineError> {
+        self.open_as(path, CallMode::Overlapped)
+    }
+
+    fn open_as(
+        &mut self,
+        path: &str,
+        mode: CallMode,
+    ) -> Result<Result<File, NtStatus>, MachineError> {
+        self.files += 1;
+        let file = FileRef(self.files);
+        let path =
+            path.strip_prefix(r"\\.\").map_or(path.to_owned(), |name| format!(r"\??\{name}"));
+        let (access, share) = (GENERIC_READ_WRITE, SHARE_READ_WRITE);
+        let status = self.perform(Command::Open { file, path, access, share, mode })?.status();
+        Ok(if status.is_success() { Ok(File(file)) } else { Err(status) })
+    }
+
+    /// Closes a handle.
+    pub fn close(&mut self, file: File) -> Result<(), MachineError> {
+        self.perform(Command::Close { file: file.0 }).map(drop)
+    }
+
+    /// Reads into a buffer.
+    pub fn read(&mut self, file: File, buffer: &Buffer) -> Result<Reply, MachineError> {
+        self.perform(Command::Read { file: file.0, buffer: buffer.spec(), offset_bytes: 0 })
+    }
+
+    /// Writes from a buffer.
+    pub fn write(&mut self, file: File, buffer: &Buffer) -> Result<Reply, MachineError> {
+        self.perform(Command::Write { file: file.0, buffer: buffer.spec(), offset_bytes: 0 })
+    }
+
+    /// Sends a control code, as `DeviceIoControl` does.
+    pub fn ioctl(
+        &mut self,
+        file: File,
+        code: u32,
+        input: &Buffer,
+        output: &Buffer,
+    ) -> Result<Reply, MachineError> {
+        let (input, output) = (input.spec(), output.spec());
+        self.perform(Command::DeviceControl { file: file.0, code, input, output })
+    }
+
+    /// Cancels what is outstanding on a file, as `CancelIoEx` does.
+    pub fn cancel(&mut self, file: File) -> Result<(), MachineError> {
+        self.perform(Command::Cancel { file: file.0 }).map(drop)
+    }
+
+    /// Lets virtual time pass, in milliseconds.
+    pub fn sleep_ms(&mut self, time_ms: u32) -> Result<(), MachineError> {
+        let time_100ns = u64::from(time_ms) * 10_000;
+        self.perform(Command::Idle { time_100ns }).map(drop)
+    }
+
+    /// Unloads the driver, as `sc stop` does.
+    pub fn unload(&mut self) -> Result<(), MachineError> {
+        self.perform(Command::Unload).map(drop)
+    }
+
+    /// Lines that the driver printed so far.
+    pub fn debug_output(&self) -> &[String] {
+        self.inner.debug_output()
+    }
+
+    /// Repeats what the test did under the other answers that a kernel may give, within the bounds
+    /// of the request (its drivers are not looked at), and reports broken rules.
+    ///
+    /// # Errors
+    ///
+    /// One sentence about a request that makes no sense.
+    pub fn explore(&self, request: &CheckRequest) -> Result<Report, String> {
+        self.explore_expecting(request, &[])
+    }
+
+    /// The same, with expectations of the friendly run that were not met.
+    pub(crate) fn explore_expecting(
+        &self,
+        request: &CheckRequest,
+        failed: &[Expectation],
+    ) -> Result<Report, String> {
+        let results = self.campaign(check::settings(request, self.plan())?);
+        let results = results.explore(&mut |_, _| true);
+        let mut file = check::file_report(&self.driver, &self.target, &results, request.fail_on);
+        if !failed.is_empty() {
+            file.expectations = failed.to_vec();
+            file.outcome = file.outcome.worse(Outcome::Findings);
+        }
+        Ok(Report::new(VERSION, request.seed, vec![file]))
+    }
+
+    /// Makes the run again that a token of [`Machine::explore`] names.
+    ///
+    /// # Errors
+    ///
+    /// One sentence about a token that belongs to another image, version or test.
+    pub fn replay(&self, request: &CheckRequest, token: &str) -> Result<Report, String> {
+        let (token, settings) = check::replay_settings(request, token, self.plan())?;
+        let results = self.campaign(settings).replay(&token).map_err(|error| error.to_string())?;
+        let file = check::file_report(&self.driver, &self.target, &results, request.fail_on);
+        Ok(Report::new(VERSION, token.seed, vec![file]))
+    }
+
+    fn plan(&self) -> Plan {
+        let script = Script { about: "the test".to_owned(), commands: self.commands.clone() };
+        Plan::Given(vec![script])
+    }
+
+    fn campaign(&self, settings: Settings) -> Campaign<'_> {
+        Campaign::new(&self.target, settings)
+    }
+
+    /// Carries out a command and remembers it.
+    fn perform(&mut self, command: Command) -> Result<Reply, MachineError> {
+        let reply = self.execute(&command);
+        self.commands.push(command);
+        reply
+    }
+
+    fn execute(&mut self, command: &Command) -> Result<Reply, MachineError> {
+        match guarded(|| self.inner.execute(command))? {
+            system::Reply::Done { status, information, output } => {
+                Ok(Reply::Done(Completion { status, information, output }))
+            }
+            // Several requests at once are for workloads.
+            system::Reply::Pending | system::Reply::Together(_) => Ok(Reply::Pending),
+            system::Reply::Blocked => Err(MachineError::Blocked),
+        }
+    }
+}
+
+/// Works on a machine; a panic in it is our bug.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Stopped>) -> Result<T, MachineError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(stopped)) => Err(match stopped {
+            Stopped::Violation => MachineError::Internal("nobody judges this run".to_owned()),
+            Stopped::BugCheck { code, .. } => MachineError::BugCheck(code),
+            Stopped::Unsupported { feature } => MachineError::Unsupported(feature),
+            Stopped::Limit { what } => MachineError::Limit(what),
+        }),
+        Err(_) => Err(MachineError::Internal("a panic".to_owned())),
+    }
+}

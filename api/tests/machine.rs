@@ -1,0 +1,56 @@
+//! A machine for tests, tried on the prebuilt samples.
+
+use bugcheck::{Buffer, CheckRequest, Driver, Machine, MachineError, NtStatus, Outcome, Reply};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn sample(name: &str) -> Driver {
+    let path = format!("{ROOT}/samples/{name}.sys");
+    let bytes = std::fs::read(&path).expect("samples are part of the project");
+    let pdb = std::fs::read(format!("{ROOT}/samples/{name}.pdb")).ok();
+    Driver { path: format!("{name}.sys"), name: format!("{name}.sys"), bytes: Ok(bytes), pdb }
+}
+
+#[test]
+fn a_read_of_zero_gives_zeros() {
+    let mut machine = Machine::load(sample("zero")).expect("it loads");
+    let file = machine.open(r"\\.\Zero").expect("the machine goes on").expect("it opens");
+    let buffer = Buffer::bytes(&[0xff; 16]);
+    let Ok(Reply::Done(read)) = machine.read(file, &buffer) else { panic!("it is not pending") };
+    assert_eq!((read.status, read.information), (NtStatus::STATUS_SUCCESS, 16));
+    assert_eq!(read.output, [0; 16]);
+    let empty = machine.read(file, &Buffer::zeros(0)).expect("the machine goes on");
+    assert_eq!(empty.status(), NtStatus::STATUS_INVALID_BUFFER_SIZE);
+    machine.close(file).expect("it closes");
+    machine.unload().expect("it unloads");
+    let report = machine.explore(&CheckRequest::default()).expect("the request makes sense");
+    assert_eq!(report.outcome, Outcome::Clean);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_a_status() {
+    let mut machine = Machine::load(sample("zero")).expect("it loads");
+    let refused = machine.open(r"\\.\Nobody").expect("the machine goes on");
+    assert_eq!(refused, Err(NtStatus::STATUS_OBJECT_NAME_NOT_FOUND));
+}
+
+#[test]
+fn what_a_test_does_is_explored() {
+    let mut machine = Machine::load(sample("priority_booster")).expect("it loads");
+    let file = machine.open(r"\\.\PriorityBooster").expect("it goes on").expect("it opens");
+    let data = Buffer::zeros(8).thread_id(0).number(4, 4, 12);
+    let reply = machine.ioctl(file, 0x8000_2003, &data, &Buffer::none()).expect("it goes on");
+    assert_eq!(reply.status(), NtStatus::STATUS_SUCCESS);
+    machine.close(file).expect("it closes");
+    machine.unload().expect("it unloads");
+    let report = machine.explore(&CheckRequest::default()).expect("the request makes sense");
+    assert_eq!(report.outcome, Outcome::Findings);
+    let json = report.to_json();
+    assert!(json.contains("user_buffer::unguarded_access"), "{json}");
+}
+
+#[test]
+fn what_is_no_driver_is_said_so() {
+    let driver = Driver { bytes: Ok(b"MZ".to_vec()), ..sample("zero") };
+    assert!(matches!(Machine::load(driver), Err(MachineError::Input(_))));
+}

@@ -1,0 +1,86 @@
+//! The machines of a campaign: the friendly one, and those that differ from it before the first
+//! command, by what undefined memory holds or by answers that DriverEntry got.
+
+use choice_tape::Deviation;
+
+use crate::{
+    Target,
+    runner::{self, Conditions, LoadResult, Loaded},
+};
+
+/// Deviations of a kind from this number on are answers to DriverEntry's questions; the kind is
+/// what is above it. Questions of DriverEntry are counted on their own.
+const OF_LOAD: u16 = 0x100;
+
+/// Makes a deviation one of DriverEntry.
+pub(crate) fn of_load(deviation: Deviation) -> Deviation {
+    Deviation { kind: deviation.kind.saturating_add(OF_LOAD), ..deviation }
+}
+
+/// Parts deviations into those of DriverEntry and those of what comes after it.
+pub(crate) fn part(deviations: &[Deviation]) -> (Vec<Deviation>, Vec<Deviation>) {
+    let (load, run): (Vec<Deviation>, Vec<Deviation>) =
+        deviations.iter().partition(|deviation| deviation.kind >= OF_LOAD);
+    let load = load.into_iter().map(|d| Deviation { kind: d.kind - OF_LOAD, ..d }).collect();
+    (load, run)
+}
+
+/// What makes a machine before the first command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// What undefined memory holds.
+    pub(crate) fill: u8,
+    /// Deviations of DriverEntry.
+    pub(crate) deviations: Vec<Deviation>,
+}
+
+/// Machines kept for the next run that begins alike.
+const MAX_KEPT: usize = 4;
+
+/// The machines at hand, the latest used last.
+#[derive(Debug, Default)]
+pub(crate) struct Machines(Vec<(Start, Box<Loaded>)>);
+
+impl Machines {
+    /// Puts one back for the next run; the one that was not used for longest may have to go.
+    pub(crate) fn keep(&mut self, start: Start, loaded: Box<Loaded>) -> Option<Box<Loaded>> {
+        self.0.push((start, loaded));
+        (self.0.len() > MAX_KEPT).then(|| self.0.remove(0).1)
+    }
+
+    /// Takes the one that began like this.
+    pub(crate) fn take(&mut self, start: &Start) -> Option<Box<Loaded>> {
+        let index = self.0.iter().position(|(other, _)| other == start)?;
+        Some(self.0.remove(index).1)
+    }
+
+    /// All that are left.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Loaded> {
+        self.0.iter().map(|(_, loaded)| loaded.as_ref())
+    }
+}
+
+/// Makes a machine that begins like this.
+pub(crate) fn load(
+    target: &Target,
+    conditions: &Conditions,
+    start: &Start,
+) -> Result<LoadResult, String> {
+    let conditions = Conditions { fill: start.fill, ..conditions.clone() };
+    runner::guarded(|| runner::load(target, &conditions, &start.deviations, Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use choice_tape::Deviation;
+
+    use super::{of_load, part};
+
+    #[test]
+    fn deviations_of_driver_entry_are_told_apart() {
+        let early = Deviation { kind: 3, ordinal: 2, answer: 1 };
+        let late = Deviation { kind: 3, ordinal: 0, answer: 1 };
+        assert_eq!(part(&[of_load(early), late]), (vec![early], vec![late]));
+        assert_eq!(part(&[]), (Vec::new(), Vec::new()));
+    }
+}

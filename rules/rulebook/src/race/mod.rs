@@ -1,0 +1,8 @@
+//! Rules about memory that several threads and processors share.
+
+pub mod lost_update;
+
+use crate::Entry;
+
+/// The rules of this area.
+pub(crate) const ENTRIES: &[Entry] = &[Entry::by_comparison(&lost_update::LOST_UPDATE)];

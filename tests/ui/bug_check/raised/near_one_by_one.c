@@ -1,0 +1,29 @@
+// Each of four objects is waited for alone.
+#include "ui_driver.h"
+
+#define EVENTS 4
+
+static KEVENT Events[EVENTS];
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PVOID Objects[EVENTS];
+
+    UNREFERENCED_PARAMETER(Device);
+    for (ULONG i = 0; i < EVENTS; i++) {
+        Objects[i] = &Events[i];
+    }
+    for (ULONG i = 0; i < EVENTS; i++) {
+        KeWaitForSingleObject(Objects[i], Executive, KernelMode, FALSE, NULL);
+    }
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    for (ULONG i = 0; i < EVENTS; i++) {
+        KeInitializeEvent(&Events[i], NotificationEvent, TRUE);
+    }
+    return UiStart(Driver, DeviceControl);
+}

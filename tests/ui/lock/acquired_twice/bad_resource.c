@@ -1,0 +1,41 @@
+// A thread with shared access asks for exclusive access.
+#include "ui_driver.h"
+
+static ERESOURCE Resource;
+static ULONG Users;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    KeEnterCriticalRegion();
+    ExAcquireResourceSharedLite(&Resource, TRUE); //~ NOTE: acquired
+    if (Users == 0) {
+        ExAcquireResourceExclusiveLite(&Resource, TRUE); //~ lock::acquired_twice
+        Users++;
+        ExReleaseResourceLite(&Resource);
+    }
+    ExReleaseResourceLite(&Resource);
+    KeLeaveCriticalRegion();
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    UiUnload(Driver);
+    ExDeleteResourceLite(&Resource);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    ExInitializeResourceLite(&Resource);
+    Status = UiStart(Driver, DeviceControl);
+    if (!NT_SUCCESS(Status)) {
+        ExDeleteResourceLite(&Resource);
+        return Status;
+    }
+    Driver->DriverUnload = Unload;
+    return STATUS_SUCCESS;
+}

@@ -1,0 +1,35 @@
+// A dispatch routine acquires a resource while its thread can be suspended.
+#include "ui_driver.h"
+
+static ERESOURCE Resource;
+static ULONG Users;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    ExAcquireResourceExclusiveLite(&Resource, TRUE); //~ lock::apcs_enabled
+    Users++;
+    ExReleaseResourceLite(&Resource);
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    UiUnload(Driver);
+    ExDeleteResourceLite(&Resource);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    ExInitializeResourceLite(&Resource);
+    Status = UiStart(Driver, DeviceControl);
+    if (!NT_SUCCESS(Status)) {
+        ExDeleteResourceLite(&Resource);
+        return Status;
+    }
+    Driver->DriverUnload = Unload;
+    return STATUS_SUCCESS;
+}

@@ -1,0 +1,41 @@
+// The other order is taken in DriverEntry alone, before anything else runs.
+#include "ui_driver.h"
+
+static FAST_MUTEX Users, Files;
+static ULONG Count;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    ExAcquireFastMutex(&Users);
+    ExAcquireFastMutex(&Files);
+    Count++;
+    ExReleaseFastMutex(&Files);
+    ExReleaseFastMutex(&Users);
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+static NTSTATUS Cleanup(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    ExAcquireFastMutex(&Users);
+    ExAcquireFastMutex(&Files);
+    Count++;
+    ExReleaseFastMutex(&Files);
+    ExReleaseFastMutex(&Users);
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    ExInitializeFastMutex(&Users);
+    ExInitializeFastMutex(&Files);
+    ExAcquireFastMutex(&Files);
+    ExAcquireFastMutex(&Users);
+    Count++;
+    ExReleaseFastMutex(&Users);
+    ExReleaseFastMutex(&Files);
+    Driver->MajorFunction[IRP_MJ_CLEANUP] = Cleanup;
+    return UiStart(Driver, DeviceControl);
+}

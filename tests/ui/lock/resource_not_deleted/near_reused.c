@@ -1,0 +1,26 @@
+// Memory in which a resource was deleted is used for something else.
+#include <ntddk.h>
+
+typedef struct _CACHE {
+    ERESOURCE Resource;
+    ULONG Entries;
+} CACHE;
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    CACHE *Cache = ExAllocatePoolWithTag(NonPagedPool, sizeof(*Cache), 'hcaC');
+
+    UNREFERENCED_PARAMETER(Driver);
+    UNREFERENCED_PARAMETER(RegistryPath);
+    if (Cache == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    ExInitializeResourceLite(&Cache->Resource);
+    KeEnterCriticalRegion();
+    ExAcquireResourceExclusiveLite(&Cache->Resource, TRUE);
+    Cache->Entries = 0;
+    ExReleaseResourceLite(&Cache->Resource);
+    KeLeaveCriticalRegion();
+    ExDeleteResourceLite(&Cache->Resource);
+    RtlZeroMemory(Cache, sizeof(*Cache));
+    ExFreePoolWithTag(Cache, 'hcaC');
+    return STATUS_SUCCESS;
+}

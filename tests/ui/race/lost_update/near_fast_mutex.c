@@ -1,0 +1,26 @@
+// A fast mutex protects the counter.
+#include "ui_driver.h"
+
+static FAST_MUTEX Lock;
+static LONG Requests;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
+
+    UNREFERENCED_PARAMETER(Device);
+    if (At->Parameters.DeviceIoControl.IoControlCode != UI_IOCTL(METHOD_BUFFERED)) {
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    ExAcquireFastMutex(&Lock);
+    Requests++;
+    ExReleaseFastMutex(&Lock);
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    ExInitializeFastMutex(&Lock);
+    return UiStart(Driver, DeviceControl);
+}

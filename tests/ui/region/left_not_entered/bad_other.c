@@ -1,0 +1,19 @@
+// A guarded region is left by the routine for critical ones.
+#include "ui_driver.h"
+
+static LONG Users;
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    KeEnterGuardedRegion();
+    InterlockedIncrement(&Users);
+    KeLeaveCriticalRegion(); //~ region::left_not_entered
+    return UiComplete(Irp, STATUS_SUCCESS, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    return UiStart(Driver, DeviceControl);
+}

@@ -1,0 +1,19 @@
+// The timer stands in non-paged pool.
+#include <ntddk.h>
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    KTIMER *Object;
+    LARGE_INTEGER Due;
+
+    UNREFERENCED_PARAMETER(Driver);
+    UNREFERENCED_PARAMETER(RegistryPath);
+    Due.QuadPart = -20000;
+    Object = ExAllocatePoolWithTag(NonPagedPool, sizeof(*Object), 'tseT');
+    if (!Object) return STATUS_INSUFFICIENT_RESOURCES;
+    KeInitializeTimer(Object);
+    KeSetTimer(Object, Due, NULL);
+    KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, NULL);
+    ExFreePoolWithTag(Object, 'tseT');
+    return STATUS_SUCCESS;
+}
