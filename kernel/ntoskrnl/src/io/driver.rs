@@ -33,6 +33,8 @@ pub struct Driver {
     pub size_bytes: u64,
     /// How far it is.
     pub state: DriverState,
+    /// It was unloaded while others kept it: its pool is looked at when they are done.
+    pub(crate) is_pool_due: bool,
     /// Extensions by the identification address of their owner.
     pub(crate) extensions: BTreeMap<GuestAddr, GuestAddr>,
     /// Blocks that live as long as the object.
@@ -125,7 +127,15 @@ pub(super) fn create(
     k.set(object, DRIVER_OBJECT::HardwareDatabase, database.0)?;
     let state = DriverState::Starting;
     let extensions = BTreeMap::new();
-    let driver = Driver { name: name.clone(), base, size_bytes, state, extensions, blocks };
+    let driver = Driver {
+        name: name.clone(),
+        base,
+        size_bytes,
+        state,
+        is_pool_due: false,
+        extensions,
+        blocks,
+    };
     k.io.drivers.insert(object, driver);
     Ok(object)
 }
@@ -201,6 +211,9 @@ pub(crate) fn set_state(k: &mut Kernel, object: GuestAddr, state: DriverState) {
 
 /// The delete procedure of the type.
 pub(crate) fn delete(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
+    if k.io.drivers.get(&object).is_some_and(|driver| driver.is_pool_due) {
+        left_behind::report_pool(k, object, true)?;
+    }
     if let Some(driver) = k.io.drivers.remove(&object) {
         for block in driver.blocks.into_iter().chain(driver.extensions.into_values()) {
             mm::free_kernel(k, block);

@@ -76,15 +76,44 @@ fn report_held(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallRes
         let what = ob::describe(k, open.entry.object);
         left.push((Resource::Handle(what), open.entry.opened));
     }
-    for block in mm::owned_by(k, base, size_bytes) {
-        if BlockKind::from_u16(block.allocated.kind) == Some(BlockKind::Pool) {
-            let (size_bytes, tag) = (block.size_bytes, block.allocated.tag);
-            left.push((Resource::Pool { size_bytes, tag }, Seq(block.allocated.when)));
-        }
-    }
     let is_after_unload = occasion == Occasion::Unloaded;
     for (resource, taken) in left {
         let taken = Some(taken);
+        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
+    }
+    if is_kept(k, driver) {
+        if let Some(entry) = k.io.drivers.get_mut(&driver) {
+            entry.is_pool_due = true;
+        }
+        return Ok(());
+    }
+    report_pool(k, driver, is_after_unload)
+}
+
+/// Whether work items, threads or requests keep the driver object: what they own is given back
+/// when they are done.
+///
+/// "The system holds a reference to the device object while the work item is queued", and a thread
+/// to its object while it runs. Source: "System Worker Threads", `wdm/nf-wdm-iocreatesystemthread`.
+fn is_kept(k: &Kernel, driver: GuestAddr) -> bool {
+    let devices = k.io.devices.values().filter(|d| d.driver == driver && !d.is_delete_pending);
+    ob::object(k, driver).pointer_count > 1 + devices.count() as u64
+}
+
+/// Reports the pool that it holds.
+pub(crate) fn report_pool(
+    k: &mut Kernel,
+    driver: GuestAddr,
+    is_after_unload: bool,
+) -> CallResult<()> {
+    let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
+    let (base, size_bytes) = (entry.base, entry.size_bytes);
+    for block in mm::owned_by(k, base, size_bytes) {
+        if BlockKind::from_u16(block.allocated.kind) != Some(BlockKind::Pool) {
+            continue;
+        }
+        let resource = Resource::Pool { size_bytes: block.size_bytes, tag: block.allocated.tag };
+        let taken = Some(Seq(block.allocated.when));
         k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
     }
     Ok(())
