@@ -152,6 +152,8 @@ pub enum Resource {
         size_bytes: u64,
         tag: u32,
     },
+    /// A work item that was allocated.
+    WorkItem,
     /// A timer or DPC that is queued, a work item, a thread.
     Running(&'static str),
 }

@@ -33,8 +33,8 @@ pub struct Driver {
     pub size_bytes: u64,
     /// How far it is.
     pub state: DriverState,
-    /// It was unloaded while others kept it: its pool is looked at when they are done.
-    pub(crate) is_pool_due: bool,
+    /// It was unloaded while others kept it: its memory is looked at when they are done.
+    pub(crate) is_memory_due: bool,
     /// Extensions by the identification address of their owner.
     pub(crate) extensions: BTreeMap<GuestAddr, GuestAddr>,
     /// Blocks that live as long as the object.
@@ -132,7 +132,7 @@ pub(super) fn create(
         base,
         size_bytes,
         state,
-        is_pool_due: false,
+        is_memory_due: false,
         extensions,
         blocks,
     };
@@ -211,8 +211,8 @@ pub(crate) fn set_state(k: &mut Kernel, object: GuestAddr, state: DriverState) {
 
 /// The delete procedure of the type.
 pub(crate) fn delete(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
-    if k.io.drivers.get(&object).is_some_and(|driver| driver.is_pool_due) {
-        left_behind::report_pool(k, object, true)?;
+    if k.io.drivers.get(&object).is_some_and(|driver| driver.is_memory_due) {
+        left_behind::report_memory(k, object, true)?;
     }
     if let Some(driver) = k.io.drivers.remove(&object) {
         for block in driver.blocks.into_iter().chain(driver.extensions.into_values()) {

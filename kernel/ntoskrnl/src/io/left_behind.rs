@@ -3,6 +3,7 @@
 use events::{BlockKind, Event, LeftBehind, Resource, Seq};
 use guest_memory::GuestAddr;
 
+use super::work_item;
 use crate::{CallResult, Flow, Kernel, Stop, frame, ke, mm, ob, ps};
 
 /// When the question is asked.
@@ -83,11 +84,11 @@ fn report_held(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallRes
     }
     if is_kept(k, driver) {
         if let Some(entry) = k.io.drivers.get_mut(&driver) {
-            entry.is_pool_due = true;
+            entry.is_memory_due = true;
         }
         return Ok(());
     }
-    report_pool(k, driver, is_after_unload)
+    report_memory(k, driver, is_after_unload)
 }
 
 /// Whether work items, threads or requests keep the driver object: what they own is given back
@@ -100,8 +101,8 @@ fn is_kept(k: &Kernel, driver: GuestAddr) -> bool {
     ob::object(k, driver).pointer_count > 1 + devices.count() as u64
 }
 
-/// Reports the pool that it holds.
-pub(crate) fn report_pool(
+/// Reports the pool and the work items that it holds.
+pub(crate) fn report_memory(
     k: &mut Kernel,
     driver: GuestAddr,
     is_after_unload: bool,
@@ -114,6 +115,10 @@ pub(crate) fn report_pool(
         }
         let resource = Resource::Pool { size_bytes: block.size_bytes, tag: block.allocated.tag };
         let taken = Some(Seq(block.allocated.when));
+        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
+    }
+    for made in work_item::not_freed(k, driver) {
+        let (resource, taken) = (Resource::WorkItem, Some(made));
         k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
     }
     Ok(())

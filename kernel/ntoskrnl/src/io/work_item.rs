@@ -1,6 +1,6 @@
 //! Work items: routines that run on a system thread and keep their device or driver object.
 
-use events::{BlockKind, EntryPoint};
+use events::{BlockKind, EntryPoint, Event, Resource, ResourceTaken, Seq};
 use guest_memory::{AccessKind, GuestAddr};
 use nt_macros::export;
 
@@ -34,6 +34,14 @@ pub(crate) struct WorkItem {
     place: Place,
     /// It was queued and its routine was not called yet.
     is_queued: bool,
+    /// The driver that has to free it, and when it was allocated; `None` for its own memory.
+    to_free: Option<(GuestAddr, Seq)>,
+}
+
+/// When the work items were allocated that a driver has not freed.
+pub(crate) fn not_freed(k: &Kernel, driver: GuestAddr) -> Vec<Seq> {
+    let items = k.io.work_items.values().filter_map(|item| item.to_free);
+    items.filter(|&(of, _)| of == driver).map(|(_, made)| made).collect()
 }
 
 /// Whose memory a work item is in.
@@ -64,7 +72,10 @@ fn IoAllocateWorkItem(k: &mut Kernel, owner: GuestAddr) -> CallResult<GuestAddr>
     }
     let size_bytes = u64::from(WORK_ITEM_BYTES);
     let item = mm::allocate_kernel(k, BlockKind::KernelPool, size_bytes, 16)?;
-    let work_item = WorkItem { owner, place: Place::Allocated, is_queued: false };
+    let made = k.emit(Event::ResourceTaken(ResourceTaken { resource: Resource::WorkItem }))?;
+    let driver = k.io.devices.get(&owner).map_or(owner, |device| device.driver);
+    let to_free = Some((driver, made));
+    let work_item = WorkItem { owner, place: Place::Allocated, is_queued: false, to_free };
     k.io.work_items.insert(item, work_item);
     Ok(item)
 }
@@ -85,7 +96,7 @@ fn IoInitializeWorkItem(k: &mut Kernel, owner: GuestAddr, item: GuestAddr) -> Ca
         return Err(Stop::unsupported("IoInitializeWorkItem on a queued work item"));
     }
     k.fill(item, 0, u64::from(WORK_ITEM_BYTES))?;
-    let work_item = WorkItem { owner, place: Place::Drivers, is_queued: false };
+    let work_item = WorkItem { owner, place: Place::Drivers, is_queued: false, to_free: None };
     k.io.work_items.insert(item, work_item);
     Ok(())
 }

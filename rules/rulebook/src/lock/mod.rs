@@ -2,6 +2,7 @@
 
 mod acquired_twice;
 mod apcs_enabled;
+mod deadlock;
 mod freed_while_held;
 mod held_at_return;
 mod in_paged_memory;
@@ -20,6 +21,7 @@ use crate::Entry;
 pub(crate) const ENTRIES: &[Entry] = &[
     Entry::monitored(&acquired_twice::ACQUIRED_TWICE, || Box::new(acquired_twice::AcquiredTwice)),
     Entry::monitored(&apcs_enabled::APCS_ENABLED, || Box::new(apcs_enabled::ApcsEnabled)),
+    Entry::monitored(&deadlock::DEADLOCK, || Box::new(deadlock::Deadlock)),
     Entry::monitored(&freed_while_held::FREED_WHILE_HELD, || {
         Box::new(freed_while_held::FreedWhileHeld)
     }),

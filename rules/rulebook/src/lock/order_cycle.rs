@@ -22,6 +22,7 @@ declare_rule! {
             "debugger/bug-check-0xc4--driver-verifier-detected-violation",
         ],
         since: "0.1.0",
+        yields_to: &["lock::deadlock"],
     }
 }
 

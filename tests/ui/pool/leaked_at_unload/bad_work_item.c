@@ -16,7 +16,7 @@ static VOID Work(PDEVICE_OBJECT Device, PVOID Context)
 
 static VOID Unload(PDRIVER_OBJECT Driver)
 {
-    PJOB Job = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(JOB), 'tseT'); //~ pool::leaked_at_unload
+    PJOB Job = ExAllocatePoolWithTag(NonPagedPool, sizeof(JOB), 'tseT'); //~ pool::leaked_at_unload
 
     if (Job) {
         Job->Rounds = 1;

@@ -1,0 +1,27 @@
+// Unload frees the work item.
+#include <ntddk.h>
+
+static PIO_WORKITEM Item;
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    IoFreeWorkItem(Item);
+    IoDeleteDevice(Driver->DeviceObject);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    PDEVICE_OBJECT Device;
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    Status = IoCreateDevice(Driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Device);
+    if (!NT_SUCCESS(Status)) return Status;
+    Item = IoAllocateWorkItem(Device);
+    if (!Item) {
+        IoDeleteDevice(Device);
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    Driver->DriverUnload = Unload;
+    return STATUS_SUCCESS;
+}

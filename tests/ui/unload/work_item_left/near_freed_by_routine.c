@@ -1,0 +1,34 @@
+// The routine of the work item frees it, after Unload.
+#include <ntddk.h>
+
+static PIO_WORKITEM Item;
+
+static VOID Work(PVOID IoObject, PVOID Context, PIO_WORKITEM This)
+{
+    UNREFERENCED_PARAMETER(IoObject);
+    UNREFERENCED_PARAMETER(Context);
+    IoFreeWorkItem(This);
+}
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    IoQueueWorkItemEx(Item, Work, DelayedWorkQueue, NULL);
+    IoDeleteDevice(Driver->DeviceObject);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    PDEVICE_OBJECT Device;
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    Status = IoCreateDevice(Driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Device);
+    if (!NT_SUCCESS(Status)) return Status;
+    Item = IoAllocateWorkItem(Device);
+    if (!Item) {
+        IoDeleteDevice(Device);
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    Driver->DriverUnload = Unload;
+    return STATUS_SUCCESS;
+}
