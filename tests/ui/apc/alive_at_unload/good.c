@@ -9,7 +9,7 @@ NTKERNELAPI BOOLEAN NTAPI KeInsertQueueApc(PKAPC Apc, PVOID First, PVOID Second,
 
 static KAPC Apc;
 static ULONG Delivered;
-static BOOLEAN IsReady;
+static LONG IsReady;
 
 static VOID NTAPI Special(
     PKAPC Apc, PVOID *Normal, PVOID *Context, PVOID *First, PVOID *Second)
@@ -33,8 +33,7 @@ static VOID NTAPI Normal(PVOID Context, PVOID First, PVOID Second)
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    if (!IsReady) {
-        IsReady = TRUE;
+    if (!InterlockedExchange(&IsReady, TRUE)) {
         KeInitializeApc(
             &Apc, KeGetCurrentThread(), 0, Special, NULL, (PVOID)Normal, KernelMode, NULL);
         KeInsertQueueApc(&Apc, NULL, NULL, 0);

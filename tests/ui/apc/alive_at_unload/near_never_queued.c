@@ -9,7 +9,7 @@ NTKERNELAPI BOOLEAN NTAPI KeInsertQueueApc(PKAPC Apc, PVOID First, PVOID Second,
 
 static KAPC Apc;
 static ULONG Delivered;
-static BOOLEAN IsReady;
+static LONG IsReady;
 
 static VOID NTAPI Special(
     PKAPC Apc, PVOID *Normal, PVOID *Context, PVOID *First, PVOID *Second)
@@ -25,8 +25,7 @@ static VOID NTAPI Special(
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    if (!IsReady) {
-        IsReady = TRUE;
+    if (!InterlockedExchange(&IsReady, TRUE)) {
         KeInitializeApc(
             &Apc, KeGetCurrentThread(), 0, Special, NULL, (PVOID)0x10000, UserMode, NULL);
         if (Delivered) KeInsertQueueApc(&Apc, NULL, NULL, 0);
