@@ -475,29 +475,43 @@ impl<'a> Campaign<'a> {
     /// Takes note of how a run ended, and follows up what its monitors said.
     pub(crate) fn judge(&mut self, result: &RunResult, id: RunId<'_>) -> Result<(), String> {
         self.tally.add_requests(&result.ledgers);
+        let mut is_explained = false;
+        for raw in &result.findings {
+            is_explained |= self.follow_up(raw, id, result)?;
+        }
         if let Some(stopped) = &result.stopped
-            && result.findings.is_empty()
+            && !is_explained
         {
             self.note_stop(stopped, id);
         }
-        for raw in &result.findings {
-            let key = self.key(raw);
-            let attempts = self.attempts.entry(key.clone()).or_default();
-            *attempts += 1;
-            if self.shown.contains(&key) || *attempts > MAX_ATTEMPTS {
-                continue;
-            }
-            // A function that touches the caller's memory carelessly does so at every touch.
-            let function = self.function_of(raw, result);
-            if function.is_some_and(|function| self.functions_shown.contains(&function)) {
-                continue;
-            }
-            if let Some(finding) = self.confirm(raw, id, result)? {
-                self.show(raw, finding);
-                self.functions_shown.extend(function);
-            }
-        }
         Ok(())
+    }
+
+    /// Follows up what a monitor said; false if it is not confirmed.
+    fn follow_up(
+        &mut self,
+        raw: &RawFinding,
+        id: RunId<'_>,
+        result: &RunResult,
+    ) -> Result<bool, String> {
+        let key = self.key(raw);
+        if self.shown.contains(&key) {
+            return Ok(true);
+        }
+        // A function that touches the caller's memory carelessly does so at every touch.
+        let function = self.function_of(raw, result);
+        if function.is_some_and(|function| self.functions_shown.contains(&function)) {
+            return Ok(true);
+        }
+        let attempts = self.attempts.entry(key).or_default();
+        *attempts += 1;
+        if *attempts > MAX_ATTEMPTS {
+            return Ok(false);
+        }
+        let Some(finding) = self.confirm(raw, id, result)? else { return Ok(false) };
+        self.show(raw, finding);
+        self.functions_shown.extend(function);
+        Ok(true)
     }
 
     fn function_of(

@@ -253,7 +253,7 @@ struct Progress {
 impl Progress {
     fn carry_out(&mut self, machine: &mut Machine, commands: &[Command]) -> Result<(), Stopped> {
         for command in commands {
-            if file_of(command).is_some_and(|file| !self.open.contains(&file)) {
+            if command.file().is_some_and(|file| !self.open.contains(&file)) {
                 continue;
             }
             let reply = self.execute(machine, command)?;
@@ -385,26 +385,9 @@ fn blocked_files(command: &Command, reply: &Reply) -> Vec<FileRef> {
         }
         // Requests that go one after the other: any of them may be the one that waits.
         (Command::Together(commands), Reply::Blocked) => {
-            commands.iter().filter_map(file_of).collect()
+            commands.iter().filter_map(Command::file).collect()
         }
-        (command, Reply::Blocked) => file_of(command).into_iter().collect(),
+        (command, Reply::Blocked) => command.file().into_iter().collect(),
         _ => Vec::new(),
-    }
-}
-
-/// The file that a command needs to be open.
-fn file_of(command: &Command) -> Option<FileRef> {
-    match command {
-        Command::Close { file }
-        | Command::Read { file, .. }
-        | Command::Write { file, .. }
-        | Command::DeviceControl { file, .. }
-        | Command::Cancel { file } => Some(*file),
-        Command::Load
-        | Command::Unload
-        | Command::Open { .. }
-        | Command::Idle { .. }
-        | Command::Together(_)
-        | Command::Shutdown => None,
     }
 }

@@ -118,13 +118,16 @@ impl Kernel {
             if is_finished && self.stuck_processor().is_none() {
                 return Ok(Rest::Finished);
             }
-            match self.next_due_100ns().filter(|&due| due <= until_100ns) {
-                Some(due) => {
+            match self.next_due_100ns() {
+                Some(due) if due <= until_100ns => {
                     let now = self.interrupt_time_100ns();
                     self.idle_100ns += due.saturating_sub(now);
                 }
-                None => {
-                    self.report_hang()?;
+                due => {
+                    // A later timer may still end it.
+                    if due.is_none() {
+                        self.report_hang()?;
+                    }
                     return Ok(if is_finished { Rest::Finished } else { Rest::Blocked });
                 }
             }

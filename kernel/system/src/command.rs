@@ -162,6 +162,25 @@ pub enum Command {
     Shutdown,
 }
 
+impl Command {
+    /// The open file that it is about.
+    pub fn file(&self) -> Option<FileRef> {
+        match self {
+            Self::Close { file }
+            | Self::Read { file, .. }
+            | Self::Write { file, .. }
+            | Self::DeviceControl { file, .. }
+            | Self::Cancel { file } => Some(*file),
+            Self::Load
+            | Self::Unload
+            | Self::Open { .. }
+            | Self::Idle { .. }
+            | Self::Together(_)
+            | Self::Shutdown => None,
+        }
+    }
+}
+
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {

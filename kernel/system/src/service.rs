@@ -100,16 +100,17 @@ fn caller_service(
     m: &mut Machine,
     body: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
 ) -> CallResult<Reply> {
-    let thread = idle_caller(m)?;
+    let thread = idle_caller(m, &[])?;
     Ok(run_service(m, thread, body)?.map_or(Reply::Blocked, done))
 }
 
 /// Most threads that one caller has.
-pub(crate) const MOST_CALLERS: usize = 64;
+const MOST_CALLERS: usize = 64;
 
-/// A thread of the calling process that is not blocked in a call.
-fn idle_caller(m: &mut Machine) -> CallResult<ThreadId> {
-    let is_idle = |&&id: &&ThreadId| m.kernel.ke.thread(id).state == ThreadState::Idle;
+/// A thread of the calling process that is not blocked in a call, and none of those just given one.
+pub(crate) fn idle_caller(m: &mut Machine, taken: &[ThreadId]) -> CallResult<ThreadId> {
+    let is_idle =
+        |id: &&ThreadId| m.kernel.ke.thread(**id).state == ThreadState::Idle && !taken.contains(id);
     if let Some(&idle) = m.state.callers.iter().find(is_idle) {
         return Ok(idle);
     }
@@ -310,7 +311,7 @@ pub(crate) fn peek(k: &Kernel, at: GuestAddr) -> u64 {
 
 /// Virtual time passes while everybody waits.
 fn idle(m: &mut Machine, time_100ns: u64) -> CallResult<Reply> {
-    let thread = idle_caller(m)?;
+    let thread = idle_caller(m, &[])?;
     let until = m.kernel.interrupt_time_100ns().saturating_add(time_100ns);
     let wait = ntoskrnl::Wait {
         objects: Vec::new(),

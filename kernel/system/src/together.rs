@@ -6,17 +6,15 @@
 use events::ThreadId;
 use nt_abi::NtStatus;
 use ntoskrnl::{
-    CallResult, Flow, Kernel, Rest, Stop,
+    CallResult, Flow, Kernel, Rest,
     io::service::{self, DeviceControl, Transfer},
-    ke::ThreadState,
     ob::Handle,
-    ps,
 };
 
 use crate::{
     Command, FileRef, Machine, Reply,
     buffer::Buffer,
-    service::{MOST_CALLERS, answer, caller_process, done, request_buffers, status_of},
+    service::{answer, done, idle_caller, request_buffers, status_of},
 };
 
 /// A request under way.
@@ -32,7 +30,7 @@ pub(crate) fn execute(m: &mut Machine, commands: &[Command]) -> CallResult<Reply
     let mut closed = Vec::new();
     for command in commands {
         let taken: Vec<ThreadId> = started.iter().flatten().map(|s| s.thread).collect();
-        let thread = free_caller(m, &taken)?;
+        let thread = idle_caller(m, &taken)?;
         started.push(start(m, thread, command)?);
         if let Command::Close { file } = command {
             closed.push(*file);
@@ -51,22 +49,6 @@ pub(crate) fn execute(m: &mut Machine, commands: &[Command]) -> CallResult<Reply
     Ok(Reply::Together(replies))
 }
 
-/// A thread of the calling process that neither is in a call nor was just given one.
-fn free_caller(m: &mut Machine, taken: &[ThreadId]) -> CallResult<ThreadId> {
-    let is_free =
-        |id: &ThreadId| m.kernel.ke.thread(*id).state == ThreadState::Idle && !taken.contains(id);
-    if let Some(&free) = m.state.callers.iter().find(|id| is_free(id)) {
-        return Ok(free);
-    }
-    if m.state.callers.len() >= MOST_CALLERS {
-        return Err(Stop::Limit { what: format!("{MOST_CALLERS} blocked threads of the caller") });
-    }
-    let process = caller_process(m);
-    let thread = ps::create_thread(&mut m.kernel, process, false)?;
-    m.state.callers.push(thread);
-    Ok(thread)
-}
-
 fn handle_of(m: &Machine, file: FileRef) -> Result<Handle, NtStatus> {
     m.state.files.get(&file).copied().ok_or(NtStatus::STATUS_INVALID_HANDLE)
 }
@@ -76,7 +58,7 @@ fn start(
     thread: ThreadId,
     command: &Command,
 ) -> CallResult<Result<Started, NtStatus>> {
-    let Some(handle) = file_of(command).map(|file| handle_of(m, file)) else {
+    let Some(handle) = command.file().map(|file| handle_of(m, file)) else {
         return Ok(Err(NtStatus::STATUS_INVALID_PARAMETER));
     };
     let handle = match handle {
@@ -123,18 +105,6 @@ fn start(
         }
     };
     Ok(Ok(Started { thread, buffers }))
-}
-
-/// The file that a command which can be under way with others is about.
-fn file_of(command: &Command) -> Option<FileRef> {
-    match command {
-        Command::Read { file, .. }
-        | Command::Write { file, .. }
-        | Command::DeviceControl { file, .. }
-        | Command::Cancel { file }
-        | Command::Close { file } => Some(*file),
-        _ => None,
-    }
 }
 
 fn finish(m: &mut Machine, request: Started) -> CallResult<Reply> {

@@ -112,6 +112,7 @@ mod tests {
             assert!(file.with_extension("rs").is_file(), "{} has no file", rule.id);
             assert!(file.with_extension("md").is_file(), "{} has no page", rule.id);
             assert_eq!(find(rule.id), Some(rule));
+            assert!(rule.since <= env!("CARGO_PKG_VERSION"), "{} comes later", rule.id);
         }
     }
 

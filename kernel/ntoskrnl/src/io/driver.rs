@@ -33,8 +33,8 @@ pub struct Driver {
     pub size_bytes: u64,
     /// How far it is.
     pub state: DriverState,
-    /// It was unloaded while others kept it: its memory is looked at when they are done.
-    pub(crate) is_memory_due: bool,
+    /// It went while others kept it: what it owns is looked at when they are done.
+    pub(crate) is_due: Option<left_behind::Occasion>,
     /// Extensions by the identification address of their owner.
     pub(crate) extensions: BTreeMap<GuestAddr, GuestAddr>,
     /// Blocks that live as long as the object.
@@ -127,15 +127,8 @@ pub(super) fn create(
     k.set(object, DRIVER_OBJECT::HardwareDatabase, database.0)?;
     let state = DriverState::Starting;
     let extensions = BTreeMap::new();
-    let driver = Driver {
-        name: name.clone(),
-        base,
-        size_bytes,
-        state,
-        is_memory_due: false,
-        extensions,
-        blocks,
-    };
+    let driver =
+        Driver { name: name.clone(), base, size_bytes, state, is_due: None, extensions, blocks };
     k.io.drivers.insert(object, driver);
     Ok(object)
 }
@@ -211,8 +204,8 @@ pub(crate) fn set_state(k: &mut Kernel, object: GuestAddr, state: DriverState) {
 
 /// The delete procedure of the type.
 pub(crate) fn delete(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
-    if k.io.drivers.get(&object).is_some_and(|driver| driver.is_memory_due) {
-        left_behind::report_memory(k, object, true)?;
+    if let Some(occasion) = k.io.drivers.get(&object).and_then(|driver| driver.is_due) {
+        left_behind::report_owned(k, object, occasion)?;
     }
     if let Some(driver) = k.io.drivers.remove(&object) {
         for block in driver.blocks.into_iter().chain(driver.extensions.into_values()) {

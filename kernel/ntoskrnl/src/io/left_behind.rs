@@ -41,14 +41,11 @@ fn report_running(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> Call
     let (base, size_bytes) = (entry.base, entry.size_bytes);
     let mut left = ke::State::left_in(k, base, size_bytes);
     left.extend(ps::running_in(k, base, size_bytes).into_iter().map(|s| ("system thread", s)));
-    let is_after_unload = occasion == Occasion::Unloaded;
-    for &(what, taken) in &left {
-        let (resource, taken) = (Resource::Running(what), Some(taken));
-        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
-    }
     if left.is_empty() {
         return Ok(());
     }
+    let left = left.into_iter().map(|(what, taken)| (Resource::Running(what), taken));
+    tell(k, left.collect(), occasion)?;
     // DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS: "a driver failed to cancel lookaside
     // lists, DPCs, worker threads, or other such items before unload".
     Err(Stop::bug_check(0xce, [base.0, 8, base.0, 0]))
@@ -73,22 +70,14 @@ fn report_held(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallRes
             left.push((Resource::SymbolicLink(name.to_string()), object.created));
         }
     }
-    for open in ob::opened_by(k, base, size_bytes) {
-        let what = ob::describe(k, open.entry.object);
-        left.push((Resource::Handle(what), open.entry.opened));
-    }
-    let is_after_unload = occasion == Occasion::Unloaded;
-    for (resource, taken) in left {
-        let taken = Some(taken);
-        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
-    }
+    tell(k, left, occasion)?;
     if is_kept(k, driver) {
         if let Some(entry) = k.io.drivers.get_mut(&driver) {
-            entry.is_memory_due = true;
+            entry.is_due = Some(occasion);
         }
         return Ok(());
     }
-    report_memory(k, driver, is_after_unload)
+    report_owned(k, driver, occasion)
 }
 
 /// Whether work items, threads or requests keep the driver object: what they own is given back
@@ -101,24 +90,33 @@ fn is_kept(k: &Kernel, driver: GuestAddr) -> bool {
     ob::object(k, driver).pointer_count > 1 + devices.count() as u64
 }
 
-/// Reports the pool and the work items that it holds.
-pub(crate) fn report_memory(
+/// Reports the handles, the pool and the work items that it holds.
+pub(crate) fn report_owned(
     k: &mut Kernel,
     driver: GuestAddr,
-    is_after_unload: bool,
+    occasion: Occasion,
 ) -> CallResult<()> {
     let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
     let (base, size_bytes) = (entry.base, entry.size_bytes);
-    for block in mm::owned_by(k, base, size_bytes) {
-        if BlockKind::from_u16(block.allocated.kind) != Some(BlockKind::Pool) {
-            continue;
-        }
-        let resource = Resource::Pool { size_bytes: block.size_bytes, tag: block.allocated.tag };
-        let taken = Some(Seq(block.allocated.when));
-        k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
+    let mut left: Vec<(Resource, Seq)> = Vec::new();
+    for open in ob::opened_by(k, base, size_bytes) {
+        let what = ob::describe(k, open.entry.object);
+        left.push((Resource::Handle(what), open.entry.opened));
     }
-    for made in work_item::not_freed(k, driver) {
-        let (resource, taken) = (Resource::WorkItem, Some(made));
+    for block in mm::owned_by(k, base, size_bytes) {
+        if BlockKind::from_u16(block.allocated.kind) == Some(BlockKind::Pool) {
+            let (size_bytes, tag) = (block.size_bytes, block.allocated.tag);
+            left.push((Resource::Pool { size_bytes, tag }, Seq(block.allocated.when)));
+        }
+    }
+    left.extend(work_item::not_freed(k, driver).into_iter().map(|made| (Resource::WorkItem, made)));
+    tell(k, left, occasion)
+}
+
+fn tell(k: &mut Kernel, left: Vec<(Resource, Seq)>, occasion: Occasion) -> CallResult<()> {
+    let is_after_unload = occasion == Occasion::Unloaded;
+    for (resource, taken) in left {
+        let taken = Some(taken);
         k.emit(Event::LeftBehind(LeftBehind { resource, taken, is_after_unload }))?;
     }
     Ok(())

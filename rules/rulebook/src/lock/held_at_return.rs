@@ -24,7 +24,7 @@ declare_rule! {
             "kernel/introduction-to-spin-locks",
             "kernel/using-the-system-s-cancel-spin-lock",
         ],
-        since: "0.2.0",
+        since: "0.1.0",
         yields_to: &["irql::not_restored"],
     }
 }

@@ -18,7 +18,7 @@ declare_rule! {
         windows: "no bug check by itself: counts are wrong, references are lost, and what they \
             protect is freed too early or never",
         contract: &["kernel/introduction-to-spin-locks", "kernel/interlocked-operations"],
-        since: "0.2.0",
+        since: "0.1.0",
     }
 }
 
