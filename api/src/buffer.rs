@@ -82,6 +82,23 @@ impl Buffer {
         self
     }
 
+    pub(crate) fn length_bytes(&self) -> u32 {
+        match self.spec {
+            BufferSpec::Null { length_bytes }
+            | BufferSpec::Canary { length_bytes }
+            | BufferSpec::User { length_bytes, .. } => length_bytes,
+        }
+    }
+
+    /// How many fields it holds, or will when one is put over its bytes.
+    pub(crate) fn field_count(&self) -> usize {
+        match &self.spec {
+            BufferSpec::User { content: Content::Fields(fields), .. } => fields.len(),
+            BufferSpec::User { content: Content::Bytes(bytes), .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn spec(&self) -> BufferSpec {
         self.spec.clone()
     }

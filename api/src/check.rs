@@ -1,9 +1,15 @@
 //! Checks drivers and replays single runs.
 
+use std::ops::ControlFlow;
+
 use report::{
-    Coverage, EntryPoint, FileReport, Finding, InternalError, Outcome, Report, Unsupported,
+    Coverage, EntryPoint, FileReport, Finding, InternalError, Outcome, Report, StrategyRuns,
+    Unsupported,
 };
-use strategies::{Campaign, Plan, ReplayToken, Results, Settings, Target};
+use strategies::{
+    Budget, Campaign, Cut, Plan, Profile, ReplayToken, Results, Settings, Strategy, Target,
+};
+use system::InterruptLine;
 use verifier::{Rule, Severity};
 
 use crate::VERSION;
@@ -21,6 +27,19 @@ pub struct Driver {
     pub pdb: Option<Vec<u8>>,
 }
 
+impl Driver {
+    /// A driver from the bytes of its file; `name` is the file name, such as `zero.sys`.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { path: name.to_owned(), name: name.to_owned(), bytes: Ok(bytes), pdb: None }
+    }
+
+    /// The same with its debug information, for function names and lines in findings.
+    #[must_use]
+    pub fn with_pdb(self, pdb: Vec<u8>) -> Self {
+        Self { pdb: Some(pdb), ..self }
+    }
+}
+
 /// Bounds of a check, all of them deterministic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -31,9 +50,12 @@ pub struct Limits {
 }
 
 /// Runs per driver, unless told otherwise.
-pub const DEFAULT_RUNS: u32 = 10_000;
+pub const DEFAULT_RUNS: u32 = Budget::DEFAULT.runs;
 /// Events per run, unless told otherwise.
 pub const DEFAULT_LIMIT_EVENTS: u64 = 2_000_000;
+
+/// Runs that are made to make a finding smaller.
+const SHRINK_RUNS: u32 = 200;
 
 /// Processors, unless told otherwise.
 pub const DEFAULT_PROCESSORS: u8 = 2;
@@ -53,14 +75,40 @@ pub struct CheckRequest {
     pub seed: u64,
     /// Processors of the machine, 1 to [`MAX_PROCESSORS`].
     pub processors: u8,
+    /// Which neighbours are tried.
+    pub profile: Profile,
     /// Bounds.
     pub limits: Limits,
+    /// What schedules may cost, and all runs of a driver together.
+    pub budget: Budget,
+    /// The strategies that are tried; empty: all.
+    pub strategies: Vec<Strategy>,
+    /// Threads that carry out runs, at least 1; the report does not depend on it.
+    pub jobs: usize,
     /// Go on after a violation.
     pub keep_going: bool,
     /// Ids of rules that are not judged.
     pub without: Vec<String>,
+    /// Names of moves that are not made; see docs/moves.md.
+    pub without_moves: Vec<String>,
     /// The least severe kind of finding that counts for the outcome.
     pub fail_on: Severity,
+}
+
+impl CheckRequest {
+    /// A check of one driver, as the program does it.
+    pub fn of(driver: Driver) -> Self {
+        Self { drivers: vec![driver], ..Self::default() }
+    }
+
+    /// [`check`] without anybody listening.
+    ///
+    /// # Errors
+    ///
+    /// One sentence about a request that makes no sense.
+    pub fn run(&self) -> Result<Report, String> {
+        check(self, &mut |_| ControlFlow::Continue(()))
+    }
 }
 
 impl Default for CheckRequest {
@@ -69,9 +117,14 @@ impl Default for CheckRequest {
             drivers: Vec::new(),
             seed: 0,
             processors: DEFAULT_PROCESSORS,
+            profile: Profile::default(),
             limits: Limits::default(),
+            budget: Budget::DEFAULT,
+            strategies: Vec::new(),
+            jobs: 1,
             keep_going: false,
             without: Vec::new(),
+            without_moves: Vec::new(),
             fail_on: Severity::Exposure,
         }
     }
@@ -86,23 +139,33 @@ pub struct Progress<'a> {
     pub done: u32,
     /// Runs planned, as far as known.
     pub planned: u32,
+    /// What is being tried: `failures`.
+    pub strategy: &'a str,
+    /// What the run is about: `read of 8 bytes of \??\Zero`.
+    pub about: &'a str,
+    /// Findings so far.
+    pub findings: usize,
+    /// Control codes that a dispatch routine received, and those found in the image.
+    pub codes: (usize, usize),
 }
 
-/// Checks drivers. `keep_on` hears of every run before it starts, and ends the check by returning
-/// false. `Err`: one sentence about a request that makes no sense.
-pub fn check(
-    request: &CheckRequest,
-    keep_on: &mut dyn FnMut(&Progress<'_>) -> bool,
-) -> Result<Report, String> {
+/// Hears of every run before it is judged, and may end the check; what was found is kept.
+pub type Listener<'l> = dyn FnMut(&Progress<'_>) -> ControlFlow<Cut> + 'l;
+
+/// Hears of runs and ends nothing.
+pub fn go_on(_: &Progress<'_>) -> ControlFlow<Cut> {
+    ControlFlow::Continue(())
+}
+
+/// Checks drivers. `listener` hears of every run before it is judged, and may end the check; what
+/// was found until then is kept. `Err`: one sentence about a request that makes no sense.
+pub fn check(request: &CheckRequest, listener: &mut Listener<'_>) -> Result<Report, String> {
     let settings = settings(request, Plan::Automatic)?;
     let files = request
         .drivers
         .iter()
         .map(|driver| {
-            let mut heard = |done, planned| {
-                let progress = Progress { path: &driver.path, done, planned };
-                keep_on(&progress)
-            };
+            let mut heard = |run: &strategies::Progress<'_>| listener(&progress(&driver.path, run));
             match target(driver) {
                 Ok(target) => {
                     let results = Campaign::new(&target, settings.clone()).explore(&mut heard);
@@ -112,26 +175,43 @@ pub fn check(
             }
         })
         .collect();
-    Ok(Report::new(VERSION, request.seed, files))
+    Ok(Report::new(VERSION, request.seed, request.profile.name(), files))
 }
 
 /// Makes the run again that a token names. The seed is that of the token.
 pub fn replay(request: &CheckRequest, token: &str) -> Result<Report, String> {
-    let (token, settings) = replay_settings(request, token, Plan::Automatic)?;
+    replay_as(request, token, Plan::Automatic, &[])
+}
+
+/// The same, for callers that do what the plan says.
+pub(crate) fn replay_as(
+    request: &CheckRequest,
+    token: &str,
+    plan: Plan,
+    lines: &[InterruptLine],
+) -> Result<Report, String> {
+    let (token, settings) = replay_settings(request, token, plan)?;
     let [driver] = request.drivers.as_slice() else {
         return Err("a token is replayed with one driver".to_owned());
     };
-    let target = match target(driver) {
+    let mut target = match target(driver) {
         Ok(target) => target,
         Err(error) => {
             let file = FileReport::not_checked(&driver.path, error);
-            return Ok(Report::new(VERSION, token.seed, vec![file]));
+            return Ok(Report::new(VERSION, token.seed, token.profile().name(), vec![file]));
         }
     };
+    target.lines = lines.to_vec();
     let results = Campaign::new(&target, settings).replay(&token);
     let results = results.map_err(|error| error.to_string())?;
     let file = file_report(driver, &target, &results, request.fail_on);
-    Ok(Report::new(VERSION, token.seed, vec![file]))
+    Ok(Report::new(VERSION, token.seed, token.profile().name(), vec![file]))
+}
+
+/// How far a check is with a driver.
+pub(crate) fn progress<'a>(path: &'a str, run: &strategies::Progress<'a>) -> Progress<'a> {
+    let strategies::Progress { done, planned, strategy, about, findings, codes } = *run;
+    Progress { path, done, planned, strategy, about, findings, codes }
 }
 
 /// Reads a token, and takes over what it says about the machine.
@@ -141,8 +221,8 @@ pub(crate) fn replay_settings(
     plan: Plan,
 ) -> Result<(ReplayToken, Settings), String> {
     let token: ReplayToken = token.parse().map_err(|error| format!("{error}"))?;
-    let (seed, processors) = (token.seed, token.processors);
-    let settings = Settings { seed, processors, ..settings(request, plan)? };
+    let (seed, processors, profile) = (token.seed, token.processors, token.profile());
+    let settings = Settings { seed, processors, profile, ..settings(request, plan)? };
     Ok((token, settings))
 }
 
@@ -160,14 +240,24 @@ pub(crate) fn settings(request: &CheckRequest, plan: Plan) -> Result<Settings, S
         rulebook::find(id)
             .ok_or_else(|| format!("no rule is called `{id}`; `bugcheck rules` lists them"))
     };
+    let is_known = |name: &&String| strategies::move_names().any(|known| known == name.as_str());
+    if let Some(name) = request.without_moves.iter().find(|name| !is_known(name)) {
+        return Err(format!("no move is called `{name}`; docs/moves.md lists them"));
+    }
     Ok(Settings {
         seed: request.seed,
         processors: request.processors,
+        profile: request.profile,
+        jobs: request.jobs,
         runs: request.limits.runs.max(1),
+        shrink_runs: SHRINK_RUNS,
+        budget: request.budget,
+        strategies: request.strategies.clone(),
         limit_events: request.limits.events,
         keep_going: request.keep_going,
         plan,
         without: request.without.iter().map(find).collect::<Result<_, _>>()?,
+        without_moves: request.without_moves.clone(),
     })
 }
 
@@ -197,6 +287,12 @@ pub(crate) fn file_report(
         sha256: target.sha256_hex(),
         outcome: outcome(results, fail_on),
         runs: results.runs,
+        strategies: results
+            .runs_by_strategy
+            .iter()
+            .map(|(strategy, &runs)| StrategyRuns { name: strategy.to_string(), runs })
+            .collect(),
+        guarantee: results.guarantee.in_words(),
         load_failure: results.load_failure.clone(),
         not_exercised: results.not_exercised.clone(),
         error: None,
@@ -217,7 +313,7 @@ pub(crate) fn file_report(
 }
 
 fn outcome(results: &Results, fail_on: Severity) -> Outcome {
-    let counts = |f: &verifier::Finding| f.rule.severity <= fail_on;
+    let counts = |f: &verifier::Finding| f.severity <= fail_on;
     if !results.internal_errors.is_empty() {
         Outcome::InternalError
     } else if results.findings.iter().any(counts) {
@@ -234,7 +330,7 @@ fn outcome(results: &Results, fail_on: Severity) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckRequest, Driver, check, replay};
+    use super::{CheckRequest, Driver, check, go_on, replay};
     use crate::Outcome;
 
     fn request(bytes: Result<Vec<u8>, String>) -> CheckRequest {
@@ -252,7 +348,7 @@ mod tests {
             Err("permission denied".to_owned()),
         ];
         for bytes in cases {
-            let report = check(&request(bytes.clone()), &mut |_| true).expect("it makes sense");
+            let report = check(&request(bytes.clone()), &mut go_on).expect("it makes sense");
             assert_eq!(report.outcome, Outcome::InputError, "{bytes:?}");
             let error = report.files.first().and_then(|file| file.error.clone());
             assert!(error.is_some_and(|e| !e.is_empty() && !e.contains('\n')), "{bytes:?}");
@@ -263,7 +359,7 @@ mod tests {
     fn nonsense_is_refused() {
         let mut nonsense = request(Ok(Vec::new()));
         nonsense.without = vec!["pool::no_such".to_owned()];
-        let error = check(&nonsense, &mut |_| true).expect_err("the rule does not exist");
+        let error = check(&nonsense, &mut go_on).expect_err("the rule does not exist");
         assert!(error.contains("pool::no_such"));
         assert!(replay(&request(Ok(Vec::new())), "what").is_err());
         assert!(replay(&CheckRequest::default(), "1.00000000.0.0").is_err());

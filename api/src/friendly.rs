@@ -38,6 +38,7 @@ pub fn run_friendly(
         limit_events,
         record: Vec::new(),
         processors: crate::DEFAULT_PROCESSORS,
+        lines: Vec::new(),
         trace: with_trace,
     };
     let mut shown = FriendlyRun::default();

@@ -114,6 +114,7 @@ fn unmodelled(name: &str, image: &Arc<pe_image::Image>) -> Result<Vec<String>, S
         limit_events: 0,
         record: Vec::new(),
         processors: 1,
+        lines: Vec::new(),
         trace: false,
     };
     let machine = AssertUnwindSafe(|| Machine::new(config, Tape::default(), Box::new(Silent)));

@@ -10,22 +10,29 @@ mod exports;
 mod friendly;
 mod inspect;
 mod machine;
+mod replay_file;
+mod request;
 mod scenario;
+mod testing;
 
 pub use buffer::Buffer;
 pub use check::{
-    CheckRequest, DEFAULT_LIMIT_EVENTS, DEFAULT_PROCESSORS, DEFAULT_RUNS, Driver, Limits, Progress,
-    check, replay,
+    CheckRequest, DEFAULT_LIMIT_EVENTS, DEFAULT_PROCESSORS, DEFAULT_RUNS, Driver, Limits, Listener,
+    Progress, check, go_on, replay,
 };
 pub use explain::{RuleSummary, explain, rules};
 pub use exports::{ExportSummary, VariableSummary, exports, variables};
 pub use friendly::{FriendlyRun, run_friendly};
 pub use inspect::{CodeFound, DeviceFound, ImportFound, Inspection, inspect};
 pub use machine::{Completion, File, Machine, MachineError, Reply};
-pub use nt_abi::NtStatus;
+pub use nt_abi::{Irql, NtStatus};
+pub use replay_file::{ReplayFile, replay_file, replay_files};
 pub use report::{Expectation, FileReport, Finding, Outcome, Report};
+pub use request::Request;
 pub use scenario::{Scenario, ScenarioError, ScenarioResult, replay_scenario, run_scenario};
-pub use system::MAX_PROCESSORS;
+pub use strategies::{Budget, Cut, Profile, Strategy};
+pub use system::{InterruptLine, LineKind, MAX_PROCESSORS};
+pub use testing::{assert_clean, assert_finds, report_text};
 pub use verifier::Severity;
 
 /// The byte that undefined memory holds for seed 0.

@@ -13,10 +13,11 @@ use events::Silent;
 use nt_abi::NtStatus;
 use report::{Expectation, Outcome, Report};
 use strategies::{Campaign, Plan, Settings, Target};
-use system::{CallMode, Command, FileRef, MachineConfig, Stopped};
-use workloads::Script;
+use system::{CallMode, Command, FileRef, InterruptLine, MachineConfig, Stopped};
 
-use crate::{Buffer, CheckRequest, Driver, VERSION, check};
+use crate::{
+    Buffer, CheckRequest, Driver, Listener, ReplayFile, Request, VERSION, check, replay_file,
+};
 
 /// Why a machine could not do what a test asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +57,7 @@ impl MachineError {
 
 /// An open file of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct File(FileRef);
+pub struct File(pub(crate) FileRef);
 
 /// What a request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +112,18 @@ impl Machine {
     ///
     /// The file is no x64 driver, or `DriverEntry` failed or could not finish.
     pub fn load(driver: Driver) -> Result<Self, MachineError> {
-        let target = check::target(&driver).map_err(MachineError::Input)?;
+        Self::load_with(driver, &[])
+    }
+
+    /// The same with a device of the driver's own, which raises these interrupts: when the test
+    /// says so, or when the driver writes to a port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Machine::load`].
+    pub fn load_with(driver: Driver, lines: &[InterruptLine]) -> Result<Self, MachineError> {
+        let mut target = check::target(&driver).map_err(MachineError::Input)?;
+        target.lines = lines.to_vec();
         let config = MachineConfig {
             image: Arc::clone(&target.image),
             image_name: target.name.clone(),
@@ -120,6 +132,7 @@ impl Machine {
             record: Vec::new(),
             trace: false,
             processors: crate::DEFAULT_PROCESSORS,
+            lines: lines.to_vec(),
         };
         let inner = guarded(|| system::Machine::new(config, Tape::default(), Box::new(Silent)))?;
         let mut machine = Self { driver, target, inner, commands: Vec::new(), files: 0 };
@@ -156,17 +169,17 @@ impl Machine {
 
     /// Closes a handle.
     pub fn close(&mut self, file: File) -> Result<(), MachineError> {
-        self.perform(Command::Close { file: file.0 }).map(drop)
+        self.perform(Request::close(file).command).map(drop)
     }
 
     /// Reads into a buffer.
     pub fn read(&mut self, file: File, buffer: &Buffer) -> Result<Reply, MachineError> {
-        self.perform(Command::Read { file: file.0, buffer: buffer.spec(), offset_bytes: 0 })
+        self.perform(Request::read(file, buffer).command)
     }
 
     /// Writes from a buffer.
     pub fn write(&mut self, file: File, buffer: &Buffer) -> Result<Reply, MachineError> {
-        self.perform(Command::Write { file: file.0, buffer: buffer.spec(), offset_bytes: 0 })
+        self.perform(Request::write(file, buffer).command)
     }
 
     /// Sends a control code, as `DeviceIoControl` does.
@@ -177,19 +190,49 @@ impl Machine {
         input: &Buffer,
         output: &Buffer,
     ) -> Result<Reply, MachineError> {
-        let (input, output) = (input.spec(), output.spec());
-        self.perform(Command::DeviceControl { file: file.0, code, input, output })
+        self.perform(Request::ioctl(file, code, input, output).command)
     }
 
     /// Cancels what is outstanding on a file, as `CancelIoEx` does.
     pub fn cancel(&mut self, file: File) -> Result<(), MachineError> {
-        self.perform(Command::Cancel { file: file.0 }).map(drop)
+        self.perform(Request::cancel(file).command).map(drop)
+    }
+
+    /// Makes requests at once, each from a thread of its own; which goes on when is up to the
+    /// schedule. The replies are in the order of the requests.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Blocked`] if one of them does not return.
+    pub fn together(&mut self, requests: &[Request]) -> Result<Vec<Reply>, MachineError> {
+        let commands = requests.iter().map(|request| request.command.clone()).collect();
+        let command = Command::Together(commands);
+        let reply = guarded(|| self.inner.execute(&command));
+        self.commands.push(command);
+        match reply? {
+            system::Reply::Together(replies) => replies.into_iter().map(reply_of).collect(),
+            other => Ok(vec![reply_of(other)?]),
+        }
     }
 
     /// Lets virtual time pass, in milliseconds.
     pub fn sleep_ms(&mut self, time_ms: u32) -> Result<(), MachineError> {
         let time_100ns = u64::from(time_ms) * 10_000;
         self.perform(Command::Idle { time_100ns }).map(drop)
+    }
+
+    /// The device raises an interrupt now. Says whether a routine of the driver claimed it, once
+    /// what it leads to has come to rest; false also if none is connected.
+    pub fn interrupt(&mut self, vector: u32) -> Result<bool, MachineError> {
+        let reply = self.perform(Command::Interrupt { vector, after_100ns: 0 })?;
+        Ok(reply.status().is_success())
+    }
+
+    /// The device raises an interrupt after some microseconds of virtual time, in the middle of
+    /// whatever runs then: the requests that the test makes next.
+    pub fn interrupt_after_us(&mut self, vector: u32, time_us: u32) -> Result<(), MachineError> {
+        let after_100ns = u64::from(time_us.max(1)) * 10;
+        self.perform(Command::Interrupt { vector, after_100ns }).map(drop)
     }
 
     /// Unloads the driver, as `sc stop` does.
@@ -209,7 +252,7 @@ impl Machine {
     ///
     /// One sentence about a request that makes no sense.
     pub fn explore(&self, request: &CheckRequest) -> Result<Report, String> {
-        self.explore_expecting(request, &[])
+        self.explore_expecting(request, &[], &mut check::go_on)
     }
 
     /// The same, with expectations of the friendly run that were not met.
@@ -217,15 +260,18 @@ impl Machine {
         &self,
         request: &CheckRequest,
         failed: &[Expectation],
+        listener: &mut Listener<'_>,
     ) -> Result<Report, String> {
         let results = self.campaign(check::settings(request, self.plan())?);
-        let results = results.explore(&mut |_, _| true);
+        let mut heard =
+            |run: &strategies::Progress<'_>| listener(&check::progress(&self.driver.path, run));
+        let results = results.explore(&mut heard);
         let mut file = check::file_report(&self.driver, &self.target, &results, request.fail_on);
         if !failed.is_empty() {
             file.expectations = failed.to_vec();
             file.outcome = file.outcome.worse(Outcome::Findings);
         }
-        Ok(Report::new(VERSION, request.seed, vec![file]))
+        Ok(Report::new(VERSION, request.seed, request.profile.name(), vec![file]))
     }
 
     /// Makes the run again that a token of [`Machine::explore`] names.
@@ -237,12 +283,21 @@ impl Machine {
         let (token, settings) = check::replay_settings(request, token, self.plan())?;
         let results = self.campaign(settings).replay(&token).map_err(|error| error.to_string())?;
         let file = check::file_report(&self.driver, &self.target, &results, request.fail_on);
-        Ok(Report::new(VERSION, token.seed, vec![file]))
+        Ok(Report::new(VERSION, token.seed, token.profile().name(), vec![file]))
     }
 
     fn plan(&self) -> Plan {
-        let script = Script { about: "the test".to_owned(), commands: self.commands.clone() };
-        Plan::Given(vec![script])
+        Plan::Given(vec![replay_file::test_script(self.commands.clone())])
+    }
+
+    /// Writes a file for each finding of [`Machine::explore`], to replay it with.
+    pub fn replay_files(&self, request: &CheckRequest, report: &Report) -> Vec<ReplayFile> {
+        replay_file::of_report(request, report, Some(&self.commands), &self.target.lines)
+    }
+
+    /// Requests made so far.
+    pub(crate) fn request_count(&self) -> usize {
+        self.commands.len()
     }
 
     fn campaign(&self, settings: Settings) -> Campaign<'_> {
@@ -257,14 +312,18 @@ impl Machine {
     }
 
     fn execute(&mut self, command: &Command) -> Result<Reply, MachineError> {
-        match guarded(|| self.inner.execute(command))? {
-            system::Reply::Done { status, information, output } => {
-                Ok(Reply::Done(Completion { status, information, output }))
-            }
-            // Several requests at once are for workloads.
-            system::Reply::Pending | system::Reply::Together(_) => Ok(Reply::Pending),
-            system::Reply::Blocked => Err(MachineError::Blocked),
+        reply_of(guarded(|| self.inner.execute(command))?)
+    }
+}
+
+fn reply_of(reply: system::Reply) -> Result<Reply, MachineError> {
+    match reply {
+        system::Reply::Done { status, information, output } => {
+            Ok(Reply::Done(Completion { status, information, output }))
         }
+        // Replies to several requests are taken apart where they were made.
+        system::Reply::Pending | system::Reply::Together(_) => Ok(Reply::Pending),
+        system::Reply::Blocked => Err(MachineError::Blocked),
     }
 }
 

@@ -9,7 +9,8 @@ use std::{cell::RefCell, rc::Rc};
 use rhai::{Blob, Engine, EvalAltResult, INT, Position};
 
 use crate::{
-    Buffer, CheckRequest, Driver, Expectation, File, Machine, MachineError, Reply, Report,
+    Buffer, CheckRequest, Driver, Expectation, File, Listener, Machine, MachineError, ReplayFile,
+    Reply, Report, Request, replay_file::printable,
 };
 
 /// A script.
@@ -46,18 +47,29 @@ pub struct ScenarioResult {
     pub printed: Vec<String>,
     /// What the exploration of its requests found, and the expectations that were not met.
     pub report: Report,
+    /// A file for each finding, to replay it with.
+    pub replay_files: Vec<ReplayFile>,
 }
 
 /// Bounds of a script. Source: "Rhai: safety and protection against DoS attacks".
-const MAX_OPERATIONS: u64 = 10_000_000;
+const MAX_OPERATIONS: u64 = 1_000_000;
 const MAX_CALL_LEVELS: usize = 64;
 const MAX_EXPRESSION_DEPTH: usize = 64;
-const MAX_STRING_BYTES: usize = 1 << 20;
-const MAX_ELEMENTS: usize = 1 << 20;
-/// Bytes of a script, of a buffer in it, and lines printed.
+const MAX_STRING_BYTES: usize = 1 << 16;
+const MAX_ELEMENTS: usize = 1 << 16;
+const MAX_VARIABLES: usize = 256;
+const MAX_FUNCTIONS: usize = 256;
+/// Bytes of a script, of a buffer in it, of all buffers passed, and lines printed.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_BUFFER_BYTES: INT = 1 << 24;
+const MAX_PASSED_BYTES: u64 = 64 << 20;
 const MAX_PRINTED: usize = 10_000;
+/// Fields of a buffer, which is copied whenever one is added.
+const MAX_FIELDS: usize = 1_024;
+/// Requests of a script.
+const MAX_REQUESTS: usize = 10_000;
+/// Characters of an error: some of it is the stranger's own text.
+const MAX_ERROR_CHARS: usize = 300;
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
@@ -66,6 +78,8 @@ struct State {
     machine: Machine,
     printed: Vec<String>,
     failed: Vec<Expectation>,
+    /// Bytes of all buffers passed so far.
+    passed_bytes: u64,
     /// Why the machine could not go on.
     broken: Option<MachineError>,
 }
@@ -82,18 +96,21 @@ struct Handle {
 struct Answer {
     status: String,
     information: INT,
-    output: Vec<u8>,
+    output: Rc<Vec<u8>>,
 }
 
-/// Runs a scenario, and explores what it did.
+/// Runs a scenario, and explores what it did. `listener` hears of every run, and may end that.
 pub fn run_scenario(
     driver: Driver,
     scenario: &Scenario,
     request: &CheckRequest,
+    listener: &mut Listener<'_>,
 ) -> Result<ScenarioResult, ScenarioError> {
     let State { machine, printed, failed, .. } = play(driver, scenario)?;
-    let report = machine.explore_expecting(request, &failed).map_err(ScenarioError::Input)?;
-    Ok(ScenarioResult { printed, report })
+    let report = machine.explore_expecting(request, &failed, listener);
+    let report = report.map_err(ScenarioError::Input)?;
+    let replay_files = machine.replay_files(request, &report);
+    Ok(ScenarioResult { printed, report, replay_files })
 }
 
 /// Makes the run of a scenario again that a token names.
@@ -105,7 +122,7 @@ pub fn replay_scenario(
 ) -> Result<ScenarioResult, ScenarioError> {
     let State { machine, printed, .. } = play(driver, scenario)?;
     let report = machine.replay(request, token).map_err(ScenarioError::Input)?;
-    Ok(ScenarioResult { printed, report })
+    Ok(ScenarioResult { printed, report, replay_files: Vec::new() })
 }
 
 /// The friendly run of a scenario.
@@ -119,7 +136,8 @@ fn play(driver: Driver, scenario: &Scenario) -> Result<State, ScenarioError> {
         MachineError::Input(text) => ScenarioError::Input(text),
         error => ScenarioError::Machine { path: path.clone(), line: 0, error },
     })?;
-    let state = State { machine, printed: Vec::new(), failed: Vec::new(), broken: None };
+    let (printed, failed) = (Vec::new(), Vec::new());
+    let state = State { machine, printed, failed, passed_bytes: 0, broken: None };
     let shared = Rc::new(RefCell::new(state));
     let ended = engine(&shared, path).run(text);
     let state = Rc::into_inner(shared).expect("the engine with its functions is gone");
@@ -130,7 +148,11 @@ fn play(driver: Driver, scenario: &Scenario) -> Result<State, ScenarioError> {
             let line = error.position().line().unwrap_or(0);
             Err(ScenarioError::Machine { path: path.clone(), line, error: broken })
         }
-        (Err(error), None) => Err(ScenarioError::Input(format!("{path}: {error}"))),
+        (Err(error), None) => {
+            let error = error.to_string();
+            let error: String = error.chars().take(MAX_ERROR_CHARS).map(printable).collect();
+            Err(ScenarioError::Input(format!("{path}: {error}")))
+        }
     }
 }
 
@@ -142,6 +164,8 @@ fn engine(state: &Rc<RefCell<State>>, path: &str) -> Engine {
     engine.set_max_string_size(MAX_STRING_BYTES);
     engine.set_max_array_size(MAX_ELEMENTS);
     engine.set_max_map_size(MAX_ELEMENTS);
+    engine.set_max_variables(MAX_VARIABLES);
+    engine.set_max_functions(MAX_FUNCTIONS);
     engine.disable_symbol("eval");
     let heard = Rc::clone(state);
     engine.on_print(move |line| {
@@ -153,6 +177,8 @@ fn engine(state: &Rc<RefCell<State>>, path: &str) -> Engine {
     register_buffers(&mut engine);
     register_answers(&mut engine);
     register_requests(&mut engine, state);
+    register_callers(&mut engine, state);
+    register_interrupts(&mut engine, state);
     register_expectations(&mut engine, state, path);
     engine
 }
@@ -175,14 +201,15 @@ fn register_buffers(engine: &mut Engine) {
     engine.register_fn("zeros", |bytes: INT| -> Fallible<Buffer> {
         Ok(Buffer::zeros(length(bytes)?))
     });
-    engine
-        .register_fn("null", |bytes: INT| -> Fallible<Buffer> { Ok(Buffer::null(length(bytes)?)) });
+    engine.register_fn("null_pointer", |bytes: INT| -> Fallible<Buffer> {
+        Ok(Buffer::null(length(bytes)?))
+    });
     engine.register_fn("kernel_address", |bytes: INT| -> Fallible<Buffer> {
         Ok(Buffer::kernel_address(length(bytes)?))
     });
     for (name, size_bytes) in [("u8", 1_u8), ("u16", 2), ("u32", 4), ("u64", 8)] {
         engine.register_fn(name, move |buffer: Buffer, at: INT, value: INT| -> Fallible<Buffer> {
-            Ok(buffer.number(length(at)?, size_bytes, value.cast_unsigned()))
+            Ok(roomy(buffer)?.number(length(at)?, size_bytes, value.cast_unsigned()))
         });
     }
     type Put = fn(Buffer, u32) -> Buffer;
@@ -194,7 +221,7 @@ fn register_buffers(engine: &mut Engine) {
     ];
     for (name, put) in fields {
         engine.register_fn(name, move |buffer: Buffer, at: INT| -> Fallible<Buffer> {
-            Ok(put(buffer, length(at)?))
+            Ok(put(roomy(buffer)?, length(at)?))
         });
     }
 }
@@ -205,7 +232,7 @@ fn register_answers(engine: &mut Engine) {
     engine.register_type_with_name::<Answer>("Reply");
     engine.register_get("status", |answer: &mut Answer| answer.status.clone());
     engine.register_get("information", |answer: &mut Answer| answer.information);
-    engine.register_get("output", |answer: &mut Answer| -> Blob { answer.output.clone() });
+    engine.register_get("output", |answer: &mut Answer| -> Blob { answer.output.to_vec() });
     for (name, size_bytes) in [("u8", 1_usize), ("u16", 2), ("u32", 4), ("u64", 8)] {
         engine.register_fn(name, move |answer: &mut Answer, at: INT| -> Fallible<INT> {
             let start = usize::try_from(at).unwrap_or(usize::MAX);
@@ -227,11 +254,33 @@ fn with<T>(
     work: impl FnOnce(&mut Machine) -> Result<T, MachineError>,
 ) -> Fallible<T> {
     let mut state = state.borrow_mut();
+    if state.machine.request_count() >= MAX_REQUESTS {
+        return refuse(format!("a scenario makes at most {MAX_REQUESTS} requests"));
+    }
     work(&mut state.machine).or_else(|error| {
         let text = error.to_string();
         state.broken = Some(error);
         refuse(text)
     })
+}
+
+/// Counts the bytes of buffers that are passed; what a script may hold is bounded by it.
+fn pass(state: &Rc<RefCell<State>>, buffers: &[&Buffer]) -> Fallible<()> {
+    let mut state = state.borrow_mut();
+    let bytes: u64 = buffers.iter().map(|buffer| u64::from(buffer.length_bytes())).sum();
+    state.passed_bytes = state.passed_bytes.saturating_add(bytes);
+    match state.passed_bytes <= MAX_PASSED_BYTES {
+        true => Ok(()),
+        false => refuse(format!("a scenario passes at most {MAX_PASSED_BYTES} bytes")),
+    }
+}
+
+/// A buffer that may get one more field.
+fn roomy(buffer: Buffer) -> Fallible<Buffer> {
+    match buffer.field_count() < MAX_FIELDS {
+        true => Ok(buffer),
+        false => refuse(format!("a buffer has at most {MAX_FIELDS} fields")),
+    }
 }
 
 /// The file of a handle that was opened.
@@ -246,10 +295,15 @@ fn answer(reply: Reply) -> Answer {
     let status = reply.status().name_or_number();
     match reply {
         Reply::Done(done) => {
-            Answer { status, information: done.information.cast_signed(), output: done.output }
+            let information = done.information.cast_signed();
+            Answer { status, information, output: Rc::new(done.output) }
         }
-        Reply::Pending => Answer { status, information: 0, output: Vec::new() },
+        Reply::Pending => Answer { status, information: 0, output: Rc::default() },
     }
+}
+
+fn vector_of(vector: INT) -> Fallible<u32> {
+    u32::try_from(vector).or_else(|_| refuse("a vector of 0 to 4294967295 was expected"))
 }
 
 fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
@@ -271,6 +325,7 @@ fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
         let state = Rc::clone(state);
         engine.register_fn(name, move |handle: Handle, buffer: Buffer| -> Fallible<Answer> {
             let file = opened(&handle)?;
+            pass(&state, &[&buffer])?;
             with(&state, |machine| transfer(machine, file, &buffer)).map(answer)
         });
     }
@@ -282,6 +337,7 @@ fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
             let Ok(code) = u32::try_from(code) else {
                 return refuse("a control code has 32 bits");
             };
+            pass(&control, &[&input, &output])?;
             with(&control, |machine| machine.ioctl(file, code, &input, &output)).map(answer)
         },
     );
@@ -307,6 +363,58 @@ fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
     engine.register_fn("debug_output", move || -> rhai::Array {
         let lines = printed.borrow().machine.debug_output().to_vec();
         lines.into_iter().map(rhai::Dynamic::from).collect()
+    });
+}
+
+/// Requests as values, and several of them at once.
+fn register_callers(engine: &mut Engine, state: &Rc<RefCell<State>>) {
+    engine.register_type_with_name::<Request>("Request");
+    engine.register_fn("reading", |handle: Handle, buffer: Buffer| -> Fallible<Request> {
+        Ok(Request::read(opened(&handle)?, &buffer))
+    });
+    engine.register_fn("writing", |handle: Handle, buffer: Buffer| -> Fallible<Request> {
+        Ok(Request::write(opened(&handle)?, &buffer))
+    });
+    engine.register_fn(
+        "controlling",
+        |handle: Handle, code: INT, input: Buffer, output: Buffer| -> Fallible<Request> {
+            let Ok(code) = u32::try_from(code) else {
+                return refuse("a control code has 32 bits");
+            };
+            Ok(Request::ioctl(opened(&handle)?, code, &input, &output))
+        },
+    );
+    engine.register_fn("cancelling", |handle: Handle| -> Fallible<Request> {
+        Ok(Request::cancel(opened(&handle)?))
+    });
+    engine.register_fn("closing", |handle: Handle| -> Fallible<Request> {
+        Ok(Request::close(opened(&handle)?))
+    });
+    let state = Rc::clone(state);
+    engine.register_fn("together", move |requests: rhai::Array| -> Fallible<rhai::Array> {
+        let requests: Option<Vec<Request>> =
+            requests.into_iter().map(rhai::Dynamic::try_cast).collect();
+        let Some(requests) = requests else {
+            return refuse("together() takes requests: reading(..), writing(..), controlling(..)");
+        };
+        let replies = with(&state, |machine| machine.together(&requests))?;
+        Ok(replies.into_iter().map(|reply| rhai::Dynamic::from(answer(reply))).collect())
+    });
+}
+
+fn register_interrupts(engine: &mut Engine, state: &Rc<RefCell<State>>) {
+    let raising = Rc::clone(state);
+    engine.register_fn("interrupt", move |vector: INT| -> Fallible<bool> {
+        let vector = vector_of(vector)?;
+        with(&raising, |machine| machine.interrupt(vector))
+    });
+    let raising = Rc::clone(state);
+    engine.register_fn("interrupt_after_us", move |vector: INT, time_us: INT| -> Fallible<()> {
+        let vector = vector_of(vector)?;
+        let Ok(time_us) = u32::try_from(time_us) else {
+            return refuse("a time of 0 to 4294967295 us was expected");
+        };
+        with(&raising, |machine| machine.interrupt_after_us(vector, time_us))
     });
 }
 

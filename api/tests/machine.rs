@@ -1,6 +1,9 @@
 //! A machine for tests, tried on the prebuilt samples.
 
-use bugcheck::{Buffer, CheckRequest, Driver, Machine, MachineError, NtStatus, Outcome, Reply};
+use bugcheck::{
+    Buffer, CheckRequest, Driver, Machine, MachineError, NtStatus, Outcome, Reply, Request,
+    assert_clean, assert_finds,
+};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -53,4 +56,43 @@ fn what_a_test_does_is_explored() {
 fn what_is_no_driver_is_said_so() {
     let driver = Driver { bytes: Ok(b"MZ".to_vec()), ..sample("zero") };
     assert!(matches!(Machine::load(driver), Err(MachineError::Input(_))));
+}
+
+#[test]
+fn callers_make_requests_at_once() {
+    let mut machine = Machine::load(sample("zero")).expect("it loads");
+    let file = machine.open(r"\\.\Zero").expect("it goes on").expect("it opens");
+    let other = machine.open(r"\\.\Zero").expect("it goes on").expect("it opens");
+    let requests = [
+        Request::read(file, &Buffer::bytes(&[0xff; 8])),
+        Request::read(other, &Buffer::zeros(0)),
+        Request::write(file, &Buffer::zeros(4)),
+        Request::close(other),
+    ];
+    let replies = machine.together(&requests).expect("all of them return");
+    let statuses: Vec<_> = replies.iter().map(Reply::status).collect();
+    let (success, refused) = (NtStatus::STATUS_SUCCESS, NtStatus::STATUS_INVALID_BUFFER_SIZE);
+    assert_eq!(statuses, [success, refused, success, success]);
+    let Some(Reply::Done(read)) = replies.first() else { panic!("it is not pending") };
+    assert_eq!((read.information, read.output.as_slice()), (8, [0; 8].as_slice()));
+    machine.close(file).expect("it closes");
+    machine.unload().expect("it unloads");
+    assert_clean(&machine.explore(&CheckRequest::default()).expect("the request makes sense"));
+}
+
+#[test]
+fn a_report_that_is_not_clean_fails_a_test_with_its_findings() {
+    let report = CheckRequest::of(sample("priority_booster")).run().expect("it makes sense");
+    assert_finds(&report, "user_buffer::unprobed_pointer");
+    let said = panic_of(|| assert_clean(&report));
+    assert!(said.contains("violation[user_buffer::unprobed_pointer]"), "{said}");
+    assert!(said.contains("bugcheck replay"), "{said}");
+    let said = panic_of(|| assert_finds(&report, "pool::double_free"));
+    assert!(said.starts_with("no finding of pool::double_free"), "{said}");
+}
+
+/// What a failed assertion says.
+fn panic_of(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let payload = std::panic::catch_unwind(work).expect_err("it fails");
+    payload.downcast_ref::<String>().expect("a text").clone()
 }

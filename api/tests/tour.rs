@@ -2,7 +2,7 @@
 //!
 //! Each test then is explored, with one, two and four processors, and breaks no rule.
 
-use bugcheck::{Buffer, CheckRequest, Driver, File, Machine, NtStatus, Outcome, Reply};
+use bugcheck::{Budget, Buffer, CheckRequest, Driver, File, Machine, NtStatus, Outcome, Reply};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -60,7 +60,8 @@ fn tour(name: &str, link: &str, test: fn(&mut Session)) {
     machine.unload().expect("it unloads");
     for processors in [1, 2, 4] {
         for seed in 0..10 {
-            let request = CheckRequest { processors, seed, ..CheckRequest::default() };
+            let request =
+                CheckRequest { processors, seed, budget: Budget::QUICK, ..CheckRequest::default() };
             let report = machine.explore(&request).expect("the request makes sense");
             assert_eq!(report.outcome, Outcome::Clean, "{}", report.to_json());
         }

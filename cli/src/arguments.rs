@@ -37,7 +37,8 @@ pub(crate) enum Verb {
     },
     /// Make the run of a finding again.
     Replay {
-        /// The token printed with the finding.
+        /// The token printed with the finding, or a file that `check --save-replays` wrote.
+        #[arg(value_name = "TOKEN|FILE")]
         token: String,
         /// The driver it was printed for.
         file: PathBuf,
@@ -67,6 +68,9 @@ pub(crate) struct CheckArguments {
     /// Stop after so many seconds, with what was found until then (exit code 4).
     #[arg(long = "timeout", value_name = "S")]
     pub(crate) timeout_s: Option<u64>,
+    /// Write a file for each finding to this folder, for `replay`.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) save_replays: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: Options,
 }
@@ -84,21 +88,41 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_PROCESSORS,
         value_parser = clap::value_parser!(u8).range(1..=i64::from(bugcheck::MAX_PROCESSORS)))]
     pub(crate) processors: u8,
+    /// Which neighbours of the driver are tried.
+    #[arg(long, value_enum, default_value_t = Profile::Standard)]
+    pub(crate) profile: Profile,
     /// What callers do, as a script, instead of everything that the driver exposes (one driver).
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
-    /// Bound on the runs per driver.
-    #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_RUNS)]
-    pub(crate) runs: u32,
+    /// What may be spent per driver on other schedules and other answers.
+    #[arg(long, value_enum, default_value_t = Budget::Default)]
+    pub(crate) budget: Budget,
+    /// Try only this strategy (friendly, failures, races, preempt, pct, random); may be repeated.
+    /// One friendly run per script is made in any case.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strategy: Vec<bugcheck::Strategy>,
+    /// Runs spent on schedules (preempt, pct, random) per driver, instead of those of the budget.
+    #[arg(long, value_name = "N")]
+    pub(crate) schedule_runs: Option<u32>,
+    /// Bound on the runs per driver, instead of that of the budget.
+    #[arg(long, value_name = "N")]
+    pub(crate) runs: Option<u32>,
     /// Bound on the events of each run (calls of the kernel and taken backward jumps).
     #[arg(long = "events", value_name = "N", default_value_t = bugcheck::DEFAULT_LIMIT_EVENTS)]
     pub(crate) limit_events: u64,
+    /// Threads that carry out runs; the report is the same for any number [default: the processors
+    /// of this computer].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) jobs: Option<u8>,
     /// Go on after a violation; what follows may be its consequence.
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// Do not judge by this rule; may be repeated.
     #[arg(long, value_name = "RULE")]
     pub(crate) without: Vec<String>,
+    /// Leave out this move of the hostile kernel (docs/moves.md); may be repeated.
+    #[arg(long = "without-move", value_name = "NAME", hide = true)]
+    pub(crate) without_moves: Vec<String>,
     /// The least severe kind of finding that makes the exit code 1.
     #[arg(long, value_enum, default_value_t = FailOn::Exposure)]
     pub(crate) fail_on: FailOn,
@@ -110,6 +134,43 @@ pub(crate) enum Format {
     Text,
     /// For tools; see docs/json-schema.json.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// None: the device stack as it is.
+    Standard,
+    /// Also those that may be there although today they are not; see docs/profiles.md.
+    Strict,
+}
+
+impl Profile {
+    pub(crate) fn of_library(self) -> bugcheck::Profile {
+        match self {
+            Self::Standard => bugcheck::Profile::Standard,
+            Self::Strict => bugcheck::Profile::Strict,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Budget {
+    /// Friendly runs and single failures only.
+    Quick,
+    /// A second or so: short schedules.
+    Default,
+    /// Up to 20,000 runs and 2,000,000,000 events.
+    Deep,
+}
+
+impl Budget {
+    pub(crate) fn amounts(self) -> bugcheck::Budget {
+        match self {
+            Self::Quick => bugcheck::Budget::QUICK,
+            Self::Default => bugcheck::Budget::DEFAULT,
+            Self::Deep => bugcheck::Budget::DEEP,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

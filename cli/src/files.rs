@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bugcheck::{Driver, Scenario};
+use bugcheck::{Driver, ReplayFile, Scenario};
 
 /// Larger files are no drivers of ours, and a device file has no end.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -59,6 +59,27 @@ pub(crate) fn scenario(path: &Path) -> Result<Scenario, String> {
     let bytes = read(path, MAX_SOURCE_BYTES).map_err(|error| format!("{shown}: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{shown}: the text is not UTF-8"))?;
     Ok(Scenario { path: shown.to_string(), text })
+}
+
+/// The text of a replay file, if the argument names one and is no token.
+pub(crate) fn replay(argument: &str) -> Option<Result<String, String>> {
+    let path = Path::new(argument);
+    let is_file = path.extension().is_some_and(|extension| extension == "json") || path.is_file();
+    is_file.then(|| {
+        let bytes = read(path, MAX_SOURCE_BYTES).map_err(|error| format!("{argument}: {error}"))?;
+        String::from_utf8(bytes).map_err(|_| format!("{argument}: the text is not UTF-8"))
+    })
+}
+
+/// Writes replay files.
+pub(crate) fn save(folder: &Path, replays: &[ReplayFile]) -> Result<(), String> {
+    let cannot = |path: &Path, error| format!("{}: cannot be written: {error}", path.display());
+    fs::create_dir_all(folder).map_err(|error| cannot(folder, error))?;
+    for ReplayFile { name, text } in replays {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|error| cannot(&path, error))?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {

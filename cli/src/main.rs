@@ -3,17 +3,15 @@
 mod arguments;
 mod files;
 mod output;
+mod progress;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
 use bugcheck::{
-    CheckRequest, Driver, Limits, Outcome, Progress, Report, ScenarioError, ScenarioResult,
+    CheckRequest, Driver, Limits, Outcome, Progress, ReplayFile, Report, ScenarioError,
+    ScenarioResult,
 };
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use arguments::{Arguments, CheckArguments, Format, Verb};
 
@@ -66,7 +64,10 @@ fn carry_out(verb: Verb) -> Result<Outcome, String> {
                 );
             }
             let request = request(&check, vec![files::driver(&file)]);
-            let report = bugcheck::replay(&request, &token)?;
+            let report = match files::replay(&token) {
+                Some(text) => bugcheck::replay_file(&request, &text?)?,
+                None => bugcheck::replay(&request, &token)?,
+            };
             show(&report, &check);
             Ok(report.outcome)
         }
@@ -89,27 +90,28 @@ fn carry_out(verb: Verb) -> Result<Outcome, String> {
 
 fn check(arguments: &CheckArguments) -> Result<Outcome, String> {
     let mut drivers = files::drivers(&arguments.files)?;
+    let timeout = arguments.timeout_s.map(Duration::from_secs);
+    let mut watcher = progress::Watcher::new(timeout);
+    let mut listener = |progress: &Progress<'_>| watcher.hear(progress);
+    let save = |replays: &[ReplayFile]| match &arguments.save_replays {
+        Some(folder) => files::save(folder, replays),
+        None => Ok(()),
+    };
     if let Some(path) = &arguments.options.scenario {
         let (Some(driver), true) = (drivers.pop(), drivers.is_empty()) else {
             return Err("a scenario is played with one driver".to_owned());
         };
         let scenario = files::scenario(path)?;
         let request = request(&arguments.options, Vec::new());
-        let result = bugcheck::run_scenario(driver, &scenario, &request);
+        let result = bugcheck::run_scenario(driver, &scenario, &request, &mut listener);
+        watcher.finish();
+        save(result.as_ref().map_or(&[], |result| &result.replay_files))?;
         return scenario_outcome(result, &arguments.options);
     }
     let request = request(&arguments.options, drivers);
-    let started = Instant::now();
-    let timeout = arguments.timeout_s.map(Duration::from_secs);
-    let bar = progress_bar();
-    let mut keep_on = |progress: &Progress<'_>| {
-        bar.set_length(u64::from(progress.planned));
-        bar.set_position(u64::from(progress.done));
-        bar.set_message(progress.path.to_owned());
-        timeout.is_none_or(|limit| started.elapsed() < limit)
-    };
-    let report = bugcheck::check(&request, &mut keep_on)?;
-    bar.finish_and_clear();
+    let report = bugcheck::check(&request, &mut listener)?;
+    watcher.finish();
+    save(&bugcheck::replay_files(&request, &report))?;
     show(&report, &arguments.options);
     Ok(report.outcome)
 }
@@ -120,7 +122,7 @@ fn scenario_outcome(
     options: &arguments::Options,
 ) -> Result<Outcome, String> {
     match result {
-        Ok(ScenarioResult { printed, report }) => {
+        Ok(ScenarioResult { printed, report, .. }) => {
             // A report for tools is the only thing on standard output.
             if matches!(options.format, Format::Text) {
                 printed.iter().for_each(|line| output::print(&format!("{line}\n")));
@@ -137,15 +139,26 @@ fn scenario_outcome(
 }
 
 fn request(options: &arguments::Options, drivers: Vec<Driver>) -> CheckRequest {
+    let mut budget = options.budget.amounts();
+    budget.schedule_runs = options.schedule_runs.unwrap_or(budget.schedule_runs);
     CheckRequest {
         drivers,
         seed: options.seed,
         processors: options.processors,
-        limits: Limits { runs: options.runs, events: options.limit_events },
+        profile: options.profile.of_library(),
+        limits: Limits { runs: options.runs.unwrap_or(budget.runs), events: options.limit_events },
+        budget,
+        strategies: options.strategy.clone(),
+        jobs: options.jobs.map_or_else(processors_here, usize::from),
         keep_going: options.keep_going,
         without: options.without.clone(),
+        without_moves: options.without_moves.clone(),
         fail_on: options.fail_on.severity(),
     }
+}
+
+fn processors_here() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn show(report: &Report, options: &arguments::Options) {
@@ -153,12 +166,4 @@ fn show(report: &Report, options: &arguments::Options) {
         Format::Text => output::report(report),
         Format::Json => output::print(&report.to_json()),
     }
-}
-
-/// A line on a terminal, nothing elsewhere.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{spinner} {msg}: run {pos} of {len}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar
 }

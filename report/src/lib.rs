@@ -9,7 +9,7 @@ mod text;
 
 pub use model::{
     Coverage, EntryPoint, Expectation, FileReport, Finding, Frame, InternalError, Report,
-    SCHEMA_VERSION, Site, Step, Unsupported,
+    SCHEMA_VERSION, Site, Step, StrategyRuns, Unsupported,
 };
 pub use outcome::Outcome;
 pub use text::{Sources, TextOptions, finding_text, summary_text};

@@ -17,6 +17,8 @@ pub struct Report {
     pub bugcheck_version: String,
     /// The seed.
     pub seed: u64,
+    /// `standard` or `strict`: whether neighbours were tried that are not there today.
+    pub profile: String,
     /// The worst outcome.
     pub outcome: Outcome,
     /// Its exit code.
@@ -36,6 +38,10 @@ pub struct FileReport {
     pub outcome: Outcome,
     /// Runs carried out.
     pub runs: u32,
+    /// The same, by the strategy that chose them.
+    pub strategies: Vec<StrategyRuns>,
+    /// What they prove about schedules, in words; absent if nothing ran.
+    pub guarantee: Option<String>,
     /// What DriverEntry returned, if it failed; then nothing else was exercised.
     pub load_failure: Option<String>,
     /// Why no routine but DriverEntry was called, if so, in one sentence.
@@ -56,6 +62,15 @@ pub struct FileReport {
     pub internal_errors: Vec<InternalError>,
     /// What was reached; absent if nothing ran.
     pub coverage: Option<Coverage>,
+}
+
+/// Runs of a strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StrategyRuns {
+    /// Its name.
+    pub name: String,
+    /// How many.
+    pub runs: u32,
 }
 
 /// A broken rule.
@@ -87,6 +102,12 @@ pub struct Finding {
     pub on_windows: String,
     /// Paths of the documentation pages.
     pub contract: Vec<String>,
+    /// What the run needs to get there: answers of the kernel, and requests where there are many.
+    pub needs: Vec<String>,
+    /// In how many runs it was seen.
+    pub seen: u32,
+    /// How many runs were made.
+    pub seen_of: u32,
     /// The token that replays it.
     pub replay: String,
     /// The run that found it, from 1.
@@ -202,7 +223,7 @@ impl From<&v::Finding> for Finding {
         let rule = finding.rule;
         Self {
             rule: rule.id.to_owned(),
-            severity: rule.severity.name().to_owned(),
+            severity: finding.severity.name().to_owned(),
             title: rule.title.to_owned(),
             message: finding.message.clone(),
             site: Site::from(&finding.site),
@@ -218,6 +239,9 @@ impl From<&v::Finding> for Finding {
             help: rule.fix.to_owned(),
             on_windows: rule.windows.to_owned(),
             contract: rule.contract.iter().map(|&c| c.to_owned()).collect(),
+            needs: finding.needs.clone(),
+            seen: finding.seen.0,
+            seen_of: finding.seen.1,
             replay: finding.replay.clone(),
             run: finding.run.0,
             runs: finding.run.1,
@@ -252,12 +276,13 @@ impl From<&v::Site> for Site {
 
 impl Report {
     /// Puts the results of several drivers together.
-    pub fn new(version: &str, seed: u64, files: Vec<FileReport>) -> Self {
+    pub fn new(version: &str, seed: u64, profile: &str, files: Vec<FileReport>) -> Self {
         let outcome = files.iter().map(|f| f.outcome).fold(Outcome::Clean, Outcome::worse);
         Self {
             schema_version: SCHEMA_VERSION,
             bugcheck_version: version.to_owned(),
             seed,
+            profile: profile.to_owned(),
             outcome,
             exit_code: outcome.exit_code(),
             files,
@@ -281,6 +306,8 @@ impl FileReport {
             sha256: String::new(),
             outcome: Outcome::InputError,
             runs: 0,
+            strategies: Vec::new(),
+            guarantee: None,
             load_failure: None,
             not_exercised: None,
             error: Some(error),

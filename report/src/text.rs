@@ -81,18 +81,20 @@ fn footers<'a>(finding: &Finding, file: &str) -> Vec<Element<'a>> {
     if let Some(request) = &finding.request {
         lines.push(("during", request.clone()));
     }
+    if !finding.needs.is_empty() {
+        lines.push(("needs", finding.needs.join("; ")));
+    }
     lines.push(("help", finding.help.clone()));
     lines.push(("on Windows", finding.on_windows.clone()));
     for page in &finding.contract {
         lines.push(("contract", page.clone()));
     }
-    lines.push((
-        "replay",
-        format!(
-            "bugcheck replay {} {file}  (run {} of {})",
-            finding.replay, finding.run, finding.runs
-        ),
-    ));
+    let Finding { replay, run, runs, seen, seen_of, .. } = finding;
+    let seen = match seen {
+        0 | 1 => String::new(),
+        _ => format!(", seen in {seen} of {seen_of}"),
+    };
+    lines.push(("replay", format!("bugcheck replay {replay} {file}  (run {run} of {runs}{seen})")));
     lines.push(("more", format!("bugcheck explain {}", finding.rule)));
     lines
         .into_iter()
@@ -211,7 +213,7 @@ fn line_span(source: &str, line: u32, column: Option<u32>) -> Option<std::ops::R
 pub fn summary_text(report: &Report) -> String {
     let mut out = String::new();
     for file in &report.files {
-        for line in file_lines(file) {
+        for line in file_lines(file, &report.profile) {
             out.push_str(&line);
             out.push('\n');
         }
@@ -219,7 +221,7 @@ pub fn summary_text(report: &Report) -> String {
     out
 }
 
-fn file_lines(file: &FileReport) -> Vec<String> {
+fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
     let name = &file.file;
     let mut lines = Vec::new();
     for error in &file.internal_errors {
@@ -264,11 +266,18 @@ fn file_lines(file: &FileReport) -> Vec<String> {
         1 => "1 run".to_owned(),
         n => format!("{n} runs"),
     };
+    let profile = match profile {
+        "strict" => " of the strict profile",
+        _ => "",
+    };
     if let Some(reason) = &file.not_exercised {
         lines.push(format!("not exercised: {name}: {reason}"));
     }
     let coverage = file.coverage.as_ref().map(coverage_text).unwrap_or_default();
-    lines.push(format!("{word}: {name}: {runs}{coverage}"));
+    lines.push(format!("{word}: {name}: {runs}{profile}{coverage}"));
+    if let Some(guarantee) = &file.guarantee {
+        lines.push(format!("explored: {name}: {guarantee}"));
+    }
     lines
 }
 
@@ -343,6 +352,9 @@ mod tests {
             help: "allocate before raising the IRQL".into(),
             on_windows: "bug check 0xC4 under Driver Verifier".into(),
             contract: vec!["ddi/wdm/nf-wdm-exallocatepoolwithtag".into()],
+            needs: vec!["allocation 7 fails".into()],
+            seen: 3,
+            seen_of: 70,
             replay: "1.7f3a.0g2".into(),
             run: 5,
             runs: 64,
@@ -369,10 +381,11 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
             "64 bytes of paged pool",
             "note: IRQL raised",
             "--> bad.c:1:5, by KeAcquireSpinLock\n",
+            "= needs: allocation 7 fails",
             "= help: allocate",
             "= on Windows: bug check",
             "= contract: ddi/wdm",
-            "= replay: bugcheck replay 1.7f3a.0g2 samples/bad.sys  (run 5 of 64)",
+            "= replay: bugcheck replay 1.7f3a.0g2 samples/bad.sys  (run 5 of 64, seen in 3 of 70)",
             "= more: bugcheck explain pool::paged_at_dispatch",
         ];
         let places: Vec<_> = order.iter().map(|part| text.find(part)).collect();

@@ -10,6 +10,8 @@ use std::{
 use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// What is compared here are bytes; the schedules have tests of their own.
+const FEW_SCHEDULES: [&str; 2] = ["--schedule-runs", "20"];
 
 fn bugcheck(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bugcheck"))
@@ -43,6 +45,17 @@ fn exit_codes_tell_who_is_to_blame() {
     let exposure = "samples/demo/port_access.sys";
     check(&["check", exposure], 1, &["exposure[exposure::port_io]"]);
     check(&["check", exposure, "--fail-on", "violation"], 0, &["exposure[exposure::port_io]"]);
+}
+
+#[test]
+fn the_report_is_the_same_for_any_number_of_jobs() {
+    let report = |jobs| {
+        let drivers = ["check", "samples", "samples/demo", "--format", "json"];
+        let output = bugcheck(&[&drivers[..], &FEW_SCHEDULES, &["--jobs", jobs]].concat());
+        (output.status.code(), text(&output))
+    };
+    let one = report("1");
+    assert!(one == report("2") && one == report("3"));
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn nonsense_is_explained() {
     check(&["check", "samples/zero.sys", "--without", "x"], 2, &["no rule is called `x`"]);
     check(&["replay", "what", "samples/zero.sys"], 2, &["not a replay token"]);
     check(&["replay", "9.1.1.1", "samples/zero.sys"], 2, &["version `9`"]);
-    check(&["replay", "2.00000000.0.0.2", "samples/zero.sys"], 2, &["another image"]);
+    check(&["replay", "3.00000000.0.0.2", "samples/zero.sys"], 2, &["another image"]);
 }
 
 #[test]
@@ -109,7 +122,8 @@ fn every_rule_is_explained() {
 
 #[test]
 fn reports_repeat_byte_for_byte_and_fit_the_schema() {
-    let arguments = ["check", "samples", "samples/demo", "Cargo.toml", "--format", "json"];
+    let drivers = ["check", "samples", "samples/demo", "Cargo.toml", "--format", "json"];
+    let arguments = [&drivers[..], &FEW_SCHEDULES].concat();
     let first = bugcheck(&arguments);
     assert_eq!(first.status.code(), Some(2), "Cargo.toml is no driver");
     assert_eq!(first.stdout, bugcheck(&arguments).stdout);
@@ -121,8 +135,8 @@ fn reports_repeat_byte_for_byte_and_fit_the_schema() {
 
 #[test]
 fn every_token_replays_its_finding() {
-    let arguments = ["check", "samples", "samples/demo", "--format", "json"];
-    let report = bugcheck(&arguments);
+    let drivers = ["check", "samples", "samples/demo", "--format", "json"];
+    let report = bugcheck(&[&drivers[..], &FEW_SCHEDULES].concat());
     let report: Value = serde_json::from_slice(&report.stdout).expect("it is JSON");
     let mut count = 0;
     for file in report["files"].as_array().expect("a list") {
@@ -133,13 +147,51 @@ fn every_token_replays_its_finding() {
             let again: Value = serde_json::from_slice(&again.stdout).expect("it is JSON");
             let found = again["files"][0]["findings"].as_array().expect("a list");
             let is_same = |other: &Value| {
-                ["rule", "message", "site", "history"].iter().all(|key| other[key] == finding[key])
+                ["rule", "message", "site", "history", "request", "needs", "replay"]
+                    .iter()
+                    .all(|key| other[key] == finding[key])
             };
             assert!(found.iter().any(is_same), "{path} {token}: {found:#?}");
             count += 1;
         }
     }
     assert!(count >= 8, "the samples have findings");
+}
+
+#[test]
+fn a_saved_replay_shows_the_finding_again() {
+    let folder = tempfile("replays");
+    let place = folder.to_string_lossy();
+    let driver = "samples/demo/double_free.sys";
+    check(&["check", driver, "--save-replays", &place], 1, &[]);
+    let saved = folder.join("double_free.sys-1-pool-double_free.json");
+    let saved = saved.to_string_lossy();
+    check(&["replay", &saved, driver], 1, &["violation[pool::double_free]"]);
+    check(&["replay", &saved, "samples/zero.sys"], 2, &["another image"]);
+    check(&["replay", "Cargo.toml", driver], 2, &["not a replay file"]);
+    check(&["replay", "no/such.json", driver], 2, &["cannot be read"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_keeps_what_was_found() {
+    let child = Command::new(env!("CARGO_BIN_EXE_bugcheck"))
+        .arg("check")
+        .args(["samples/demo", "samples"].repeat(40))
+        .current_dir(ROOT)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program was built for this test");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let process = child.id().to_string();
+    let signalled = Command::new("kill").args(["-INT", &process]).status().expect("it is there");
+    assert!(signalled.success());
+    let output = child.wait_with_output().expect("it ends");
+    let text = text(&output);
+    assert!(text.contains("interrupted after "), "{text}");
+    assert!(output.stderr.is_empty(), "a file is no terminal");
+    assert_eq!(output.status.code(), Some(1), "findings count for more than a limit");
 }
 
 #[test]
@@ -155,7 +207,7 @@ fn the_flawed_sample_is_shown_with_its_source() {
         "violation[user_buffer::unprobed_pointer]",
         "lib.rs:",
         "unsafe { (*data).priority }",
-        "bugcheck replay 2.",
+        "bugcheck replay 3.",
     ];
     check(&["check", "samples/priority_booster.sys"], 1, &words);
     check(&["check", "samples/priority_booster_guarded.sys"], 0, &["clean: "]);

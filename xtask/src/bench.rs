@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: how much slower checked execution is than the same machine code run
 //! natively.
 //!
-//! Each kernel under `tests/bench` is compiled once. Its image runs natively, in this process, and
-//! in the interpreter with every check on: byte states, definedness with fresh stack frames
-//! undefined, coverage, the event clock. The rounds are interleaved; a ratio is formed inside a
-//! round; the median over the rounds counts.
+//! Each kernel under `tests/bench` is compiled once. Its image runs natively, in this process, in
+//! the interpreter, and where there is one in the translator, with every check on: byte states,
+//! definedness with fresh stack frames undefined, the event clock (and in the interpreter
+//! coverage). The rounds are interleaved; a ratio is formed inside a round; the median over the
+//! rounds counts. Both engines must come to the same result, registers and events.
 
 mod guest;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -49,11 +50,53 @@ const SAMPLES: usize = 3;
 
 struct Kernel {
     name: &'static str,
+    image: Image,
     native: native::Kernel,
-    guest: guest::Kernel,
-    ratios: Vec<f64>,
     native_time: Duration,
-    guest_time: Duration,
+    interpreter: guest::Kernel,
+    interpreted: Times,
+    translated: Times,
+}
+
+/// What one engine took.
+#[derive(Default)]
+struct Times {
+    shortest: Duration,
+    /// To the native run of the same round.
+    ratios: Vec<f64>,
+}
+
+impl Times {
+    fn note(&mut self, time: Duration, native: Duration) {
+        self.shortest = time;
+        self.ratios.push(time.as_secs_f64() / native.as_secs_f64());
+    }
+
+    /// The median, and how far the others are from each other.
+    fn summary(&mut self) -> Option<(f64, String)> {
+        self.ratios.sort_by(f64::total_cmp);
+        let (first, last) = (self.ratios.first()?, self.ratios.last()?);
+        let median = self.ratios.get(self.ratios.len() / 2)?;
+        Some((*median, format!("{:.0}%", (last - first) / median * 100.0)))
+    }
+}
+
+/// The geometric mean.
+#[derive(Default)]
+struct Mean {
+    logarithms: f64,
+    count: f64,
+}
+
+impl Mean {
+    fn add(&mut self, ratio: f64) {
+        self.logarithms += ratio.ln();
+        self.count += 1.0;
+    }
+
+    fn value(&self) -> f64 {
+        (self.logarithms / self.count).exp()
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the command")]
@@ -70,27 +113,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     println!(
-        "{:14} {:>12} {:>12} {:>8} {:>8}",
-        "kernel", "native us", "checked us", "ratio", "spread"
+        "{:14} {:>11} {:>11} {:>7} {:>7} {:>13} {:>7} {:>7}",
+        "kernel", "native us", "interp us", "ratio", "spread", "translated us", "ratio", "spread"
     );
-    let mut product = 1.0;
+    let (mut interpreted, mut translated) = (Mean::default(), Mean::default());
     for kernel in &mut kernels {
-        kernel.ratios.sort_by(f64::total_cmp);
-        let at = |index: usize| kernel.ratios.get(index).copied().unwrap_or(f64::NAN);
-        let (median, last) = (at(kernel.ratios.len() / 2), kernel.ratios.len() - 1);
-        product *= median;
-        println!(
-            "{:14} {:12.1} {:12.1} {:8.1} {:>8}",
-            kernel.name,
-            micros(kernel.native_time),
-            micros(kernel.guest_time),
-            median,
-            format!("{:.0}%", (at(last) - at(0)) / median * 100.0),
-        );
+        let Some((ratio, spread)) = kernel.interpreted.summary() else { continue };
+        interpreted.add(ratio);
+        print!("{:14} {:11.1} ", kernel.name, micros(kernel.native_time));
+        print!("{:11.1} {ratio:7.1} {spread:>7} ", micros(kernel.interpreted.shortest));
+        if let Some((ratio, spread)) = kernel.translated.summary() {
+            translated.add(ratio);
+            print!("{:13.1} {ratio:7.2} {spread:>7}", micros(kernel.translated.shortest));
+        }
+        println!();
     }
-    let count = u32::try_from(kernels.len()).unwrap_or(u32::MAX);
-    let mean = f64::powf(product, 1.0 / f64::from(count));
-    println!("geometric mean {mean:.1} (goal: at most {GOAL:.0})");
+    println!("geometric mean, interpreter: {:.1} (goal: at most {GOAL:.0})", interpreted.value());
+    if translated.count > 0.0 {
+        println!("geometric mean, translator: {:.2}", translated.value());
+    }
     races::run()
 }
 
@@ -107,16 +148,30 @@ impl Kernel {
             }
             Ok(())
         })? / NATIVE_REPEATS;
-        let mut result = 0;
-        self.guest_time = shortest(|| {
-            result = self.guest.run().with_context(|| format!("kernel {}", self.name))?;
+        let interpreted = Self::measure(&mut self.interpreter);
+        let (time, outcome) = interpreted.with_context(|| format!("kernel {}", self.name))?;
+        if outcome.result != expected {
+            bail!("kernel {}: {:#x}, natively {expected:#x}", self.name, outcome.result);
+        }
+        self.interpreted.note(time, self.native_time);
+        // There is one translator in a process, so it is made for each kernel in turn.
+        let Some(mut translator) = guest::Kernel::translated(&self.image)? else { return Ok(()) };
+        let (time, other) = Self::measure(&mut translator)?;
+        if other != outcome {
+            bail!("kernel {}: {other:x?} translated, {outcome:x?} interpreted", self.name);
+        }
+        self.translated.note(time, self.native_time);
+        Ok(())
+    }
+
+    /// The shortest run, with the outcome of the last.
+    fn measure(kernel: &mut guest::Kernel) -> Result<(Duration, guest::Outcome)> {
+        let mut outcome = kernel.run()?;
+        let time = shortest(|| {
+            outcome = kernel.run()?;
             Ok(())
         })?;
-        if result != expected {
-            bail!("kernel {}: {result:#x} in the guest, {expected:#x} natively", self.name);
-        }
-        self.ratios.push(self.guest_time.as_secs_f64() / self.native_time.as_secs_f64());
-        Ok(())
+        Ok((time, outcome))
     }
 }
 
@@ -139,10 +194,11 @@ fn load(name: &'static str) -> Result<Kernel> {
     Ok(Kernel {
         name,
         native: native::Kernel::load(&image)?,
-        guest: guest::Kernel::load(&image)?,
-        ratios: Vec::new(),
         native_time: Duration::ZERO,
-        guest_time: Duration::ZERO,
+        interpreter: guest::Kernel::load(&image)?,
+        interpreted: Times::default(),
+        translated: Times::default(),
+        image,
     })
 }
 

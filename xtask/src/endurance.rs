@@ -75,6 +75,7 @@ fn one(image: &Arc<Image>) -> Result<(Log, u64, u32)> {
         record: Vec::new(),
         trace: false,
         processors: 2,
+        lines: Vec::new(),
     };
     let tape = Tape::default().with_constant(TURN_LENGTH, TURN_INSTRUCTIONS);
     let machine = Machine::new(config, tape, Box::new(Log::default()));

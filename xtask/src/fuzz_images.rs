@@ -5,7 +5,7 @@
 //! damaged number asks for fails too.
 
 mod exercise;
-mod mutate;
+pub(crate) mod mutate;
 
 use std::{
     env, fs,

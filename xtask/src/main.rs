@@ -7,12 +7,15 @@ mod check;
 mod content_hash;
 mod docs;
 mod endurance;
+mod examples;
 mod facts;
 mod fuzz_images;
+mod fuzz_tokens;
 mod misuse;
 mod new_export;
 mod new_rule;
 mod reference;
+mod replays;
 mod repo;
 mod samples;
 mod seed_rules;
@@ -50,6 +53,10 @@ enum Verb {
     Ui(ui::Args),
     /// Checks that correct drivers stay silent under many schedules.
     Schedules(ui::schedules::Args),
+    /// Checks that correct drivers stay silent under the whole portfolio of schedules.
+    FalseAlarms(ui::false_alarms::Args),
+    /// Tries each strategy on each demo, and tells how many runs it needs.
+    ExploreBench(ui::explore_bench::Args),
     /// Builds one C or C++ driver to a `.sys` with its `.pdb`.
     BuildDriver(build_driver::Args),
     /// Rebuilds the prebuilt drivers under `samples/`, or checks them.
@@ -68,8 +75,14 @@ enum Verb {
     Vectors(vectors::Args),
     /// Gives damaged images and debug files to the readers.
     FuzzImages(fuzz_images::Args),
+    /// Gives damaged tokens, replay files and scenarios to their readers.
+    FuzzTokens(fuzz_tokens::Args),
+    /// Replays each finding of a set of drivers many times and compares.
+    Replays(replays::Args),
     /// Runs ten million instructions in turns of 100, twice, and compares the events.
     Endurance,
+    /// Runs the examples for users: a crate with tests of a driver, and scenarios.
+    Examples,
     /// Measures checked execution against native execution of the same code.
     Bench(bench::Args),
 }
@@ -83,6 +96,8 @@ fn main() -> ExitCode {
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Ui(args) => ui::run(&args),
         Verb::Schedules(args) => ui::schedules::run(&args),
+        Verb::FalseAlarms(args) => ui::false_alarms::run(&args),
+        Verb::ExploreBench(args) => ui::explore_bench::run(&args),
         Verb::BuildDriver(args) => build_driver::run(&args),
         Verb::Samples(args) => samples::run(&args),
         Verb::Misuse => misuse::run(),
@@ -92,7 +107,10 @@ fn main() -> ExitCode {
         Verb::AuditContract => audit_contract::run(),
         Verb::Vectors(args) => vectors::run(&args),
         Verb::FuzzImages(args) => fuzz_images::run(&args),
+        Verb::FuzzTokens(args) => fuzz_tokens::run(&args),
+        Verb::Replays(args) => replays::run(&args),
         Verb::Endurance => endurance::run(),
+        Verb::Examples => examples::run(),
         Verb::Bench(args) => bench::run(&args),
     };
     match result {

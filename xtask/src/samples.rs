@@ -20,7 +20,7 @@ use crate::{
     verdicts,
 };
 
-const TOUR: [&str; 8] = [
+const TOUR: [&str; 9] = [
     "sample",
     "priority_booster",
     "priority_booster_guarded",
@@ -29,6 +29,7 @@ const TOUR: [&str; 8] = [
     "locks",
     "settings",
     "workers",
+    "interrupt",
 ];
 const MANIFEST: &str = "samples/manifest.json";
 

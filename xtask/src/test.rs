@@ -12,11 +12,15 @@ use anyhow::{Context, Result, bail};
 use crate::{audit_contract, check, samples, setup, ui, verdicts};
 
 /// Verbs that print `N passed, N failed` as their last line, with the effort that CI affords.
-const COUNTED_VERBS: [(&str, &[&str]); 4] = [
+const COUNTED_VERBS: &[(&str, &[&str])] = &[
     ("vectors", &["--count", "500000"]),
     ("fuzz-images", &["--count", "2000"]),
+    ("fuzz-tokens", &["--count", "2000"]),
+    ("replays", &["--times", "20"]),
     ("endurance", &[]),
+    ("examples", &[]),
     ("schedules", &["--seeds", "1", "--processors", "1,4"]),
+    ("false-alarms", &["--runs", "200"]),
 ];
 
 /// Sets up what is missing, then runs all tests.

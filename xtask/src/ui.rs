@@ -2,11 +2,14 @@
 //!
 //! Each folder `tests/ui/<area>/<rule>/` holds `bad.c` with its expected findings beside the lines,
 //! `good.c`, the same driver put right, and legal look-alikes `near_*.c`. Every driver is checked
-//! twice and both reports must be the same bytes. The harness is our own because a case is a native
-//! image built by two programs and judged by a third, which `ui_test` would only wrap.
+//! twice, by one thread and by three, and both reports must be the same bytes. The harness is our
+//! own because a case is a native image built by two programs and judged by a third, which
+//! `ui_test` would only wrap.
 
 mod case;
 mod compare;
+pub(crate) mod explore_bench;
+pub(crate) mod false_alarms;
 mod golden;
 pub(crate) mod schedules;
 
@@ -25,7 +28,7 @@ use anyhow::{Context, Result, bail};
 use crate::{repo, toolchain::CToolchain};
 use case::{Case, Kind};
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only cases whose path contains this, for example `pool::` or `irp/completed_twice`.
     filter: Option<String>,
@@ -36,7 +39,13 @@ pub(crate) struct Args {
     /// silent.
     #[arg(long, value_name = "RULE")]
     without: Option<String>,
+    /// Runs the drivers that must stay silent, all of them under the strict profile.
+    #[arg(long, conflicts_with = "without")]
+    strict: bool,
 }
+
+/// Enough for what a short test driver gets wrong.
+const FEW_SCHEDULES: [&str; 2] = ["--schedule-runs", "200"];
 
 /// How many cases run at a time: building and running both keep one core busy.
 const WORKERS: usize = 2;
@@ -60,12 +69,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// All cases, and again with each rule switched off: what `cargo xtask test` runs.
+/// All cases, again with each rule switched off, and the silent ones with the neighbours of the
+/// strict profile: what `cargo xtask test` runs.
 pub(crate) fn run_all() -> Result<Counts> {
-    let plain = Args { filter: None, bless: false, without: None };
-    let silent = Args { filter: None, bless: false, without: Some("each".to_owned()) };
-    let (plain, silent) = (run_counted(&plain)?, run_counted(&silent)?);
-    Ok(Counts { passed: plain.passed + silent.passed, failed: plain.failed + silent.failed })
+    let plain = Args { filter: None, bless: false, without: None, strict: false };
+    let mut sum = run_counted(&plain)?;
+    let silent = Args { without: Some("each".to_owned()), ..plain };
+    let strict = Args { without: None, strict: true, ..silent.clone() };
+    for args in [silent, strict] {
+        let Counts { passed, failed } = run_counted(&args)?;
+        (sum.passed, sum.failed) = (sum.passed + passed, sum.failed + failed);
+    }
+    Ok(sum)
 }
 
 #[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
@@ -78,6 +93,13 @@ fn run_counted(args: &Args) -> Result<Counts> {
             case.as_ref().is_ok_and(|case| case.kind == Kind::Bad && is_meant(case))
         });
     }
+    if args.strict {
+        cases.retain(|case| case.as_ref().is_ok_and(|case| case.kind == Kind::Silent));
+        for case in cases.iter_mut().flatten().filter(|case| !case.is_strict()) {
+            case.arguments.extend(case::STRICT.map(str::to_owned));
+            case.exit = case.strict_exit.unwrap_or(case.exit);
+        }
+    }
     if cases.is_empty() && (args.filter.is_some() || args.without.is_some()) {
         bail!("no ui test matches");
     }
@@ -89,7 +111,11 @@ fn run_counted(args: &Args) -> Result<Counts> {
     };
     let counts = bench.run(&cases);
     let Counts { passed, failed } = counts;
-    let what = if bench.is_without { "ui, own rule off" } else { "ui" };
+    let what = match (bench.is_without, args.strict) {
+        (true, _) => "ui, own rule off",
+        (_, true) => "ui, silent under the strict profile",
+        _ => "ui",
+    };
     println!("{what}: {passed} passed, {failed} failed");
     Ok(counts)
 }
@@ -154,12 +180,20 @@ impl Bench {
     fn check_case(&self, case: &Case) -> Result<Vec<String>> {
         let image = self.toolchain.build(&case.source)?;
         let mut arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+        if !arguments.contains(&"--budget") {
+            // `false-alarms` tries other schedules of those that are to stay silent.
+            arguments.extend(match case.kind {
+                Kind::Silent => ["--budget", "quick"],
+                Kind::Bad => FEW_SCHEDULES,
+            });
+        }
         if self.is_without {
             arguments.extend(["--without", &case.rule]);
         }
         let json = [&arguments[..], &["--format", "json"]].concat();
-        let first = self.bugcheck(&image.sys, &json)?;
-        let second = self.bugcheck(&image.sys, &json)?;
+        // Neither time nor the number of threads may change a byte.
+        let first = self.bugcheck(&image.sys, &[&json[..], &["--jobs", "1"]].concat())?;
+        let second = self.bugcheck(&image.sys, &[&json[..], &["--jobs", "3"]].concat())?;
 
         let mut complaints = Vec::new();
         if first.stdout != second.stdout {
@@ -184,14 +218,56 @@ impl Bench {
         }
         let expected = if self.is_without { &[][..] } else { &case.expected };
         match compare::findings(&first.stdout) {
+            // Which finding it is stands in no mark: without the neighbour there is none.
+            Ok(found) if case.is_strict() && case.strict_exit.is_some() => {
+                if found.is_empty() {
+                    complaints.push(format!("{}: nothing is found any more", case.path));
+                }
+            }
             Ok(found) => complaints.extend(compare::complaints(&case.path, expected, &found)),
             Err(error) => complaints.push(format!("{}: {error:#}", case.path)),
+        }
+        if !self.is_without && !case.needs.is_empty() {
+            complaints.extend(self.check_needs(case, &image.sys, &arguments)?);
+        }
+        if case.kind == Kind::Bad && !self.is_without && case.is_strict() {
+            complaints.extend(self.shows_without_neighbours(case, &image.sys)?);
         }
         if case.kind == Kind::Bad && !self.is_without {
             let text = self.bugcheck(&image.sys, &arguments)?;
             complaints.extend(golden::check(case, &text, self.bless)?);
         }
         Ok(complaints)
+    }
+
+    /// With the moves left out that the case needs, nothing is found.
+    fn check_needs(&self, case: &Case, image: &PathBuf, arguments: &[&str]) -> Result<Vec<String>> {
+        let left_out = case.needs.iter().flat_map(|name| ["--without-move", name.as_str()]);
+        let arguments: Vec<&str> = arguments.iter().copied().chain(left_out).collect();
+        let json = [&arguments[..], &["--format", "json"]].concat();
+        let outcome = self.bugcheck(image, &json)?;
+        let needs = case.needs.join(" ");
+        Ok(match (outcome.exit, compare::findings(&outcome.stdout)) {
+            (Some(0), Ok(found)) if found.is_empty() => Vec::new(),
+            (Some(1), _) => vec![format!("{}: found without {needs} as well", case.path)],
+            (exit, _) => {
+                let said = outcome.stderr.trim_end();
+                vec![format!("{}: without {needs} exit code {exit:?}: {said}", case.path)]
+            }
+        })
+    }
+
+    /// What the standard profile says about a driver whose mistake only a neighbour shows.
+    fn shows_without_neighbours(&self, case: &Case, image: &PathBuf) -> Result<Option<String>> {
+        let arguments = case.arguments.iter().map(String::as_str);
+        let arguments = arguments.filter(|argument| !case::STRICT.contains(argument));
+        let standard = self.bugcheck(image, &arguments.collect::<Vec<_>>())?;
+        let is_silent = standard.exit == Some(0);
+        let complaint = || {
+            let said = standard.stdout.trim_end();
+            format!("{}: the standard profile is not silent: {said}", case.path)
+        };
+        Ok((!is_silent).then(complaint))
     }
 
     fn bugcheck(&self, image: &PathBuf, arguments: &[&str]) -> Result<Outcome> {

@@ -1,4 +1,5 @@
-//! `cargo xtask vectors`: the interpreter against recorded vectors and against the host CPU.
+//! `cargo xtask vectors`: the interpreter against recorded vectors and against the host CPU, and
+//! the translator against the interpreter.
 //!
 //! Random cases come from a seed and the number of the case alone, so that a difference can be
 //! shown again whatever the number of workers. The host CPU is asked on x86-64 Linux; elsewhere
@@ -30,6 +31,8 @@ mod random;
 mod random_run;
 mod record;
 mod templates;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod translated;
 
 use std::process::{Command, Stdio};
 
@@ -47,6 +50,9 @@ pub(crate) struct Args {
     /// First random case.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// Random cases in which the translator is compared with the interpreter.
+    #[arg(long, default_value_t = 100_000)]
+    translated: u64,
     /// Shows each random case before it runs.
     #[arg(long)]
     trace: bool,
@@ -88,11 +94,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     println!("labels of undefined bits: {sound} cases sound, {lies} not");
     passed += sound;
     failed += lies;
+    let (agree, differ) = translated_cases(args)?;
+    passed += agree;
+    failed += differ;
     println!("{passed} passed, {failed} failed");
     if failed > 0 {
         bail!("{failed} vectors failed");
     }
     Ok(())
+}
+
+/// Compares the translator with the interpreter; returns how many cases agree and differ.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn translated_cases(args: &Args) -> anyhow::Result<(u64, u64)> {
+    let Some((agree, differ, entries)) = translated::check(args.seed, args.first, args.translated)?
+    else {
+        println!("translated cases: skipped, code cannot be translated here");
+        return Ok((0, 0));
+    };
+    println!(
+        "translated cases: {agree} agree with the interpreter, {differ} differ ({entries} entries)"
+    );
+    Ok((agree, differ))
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn translated_cases(_args: &Args) -> anyhow::Result<(u64, u64)> {
+    println!("translated cases: skipped, the host is not x86-64 Linux");
+    Ok((0, 0))
 }
 
 /// Runs the random cases in worker processes, because each needs the same fixed addresses.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{repo, ui};
 
 /// The rules that a driver must break, and no other. Silent where there is none.
-const VERDICTS: [(&str, &[&str]); 16] = [
+const VERDICTS: [(&str, &[&str]); 17] = [
     (
         "samples/priority_booster.sys",
         &[
@@ -19,6 +19,7 @@ const VERDICTS: [(&str, &[&str]); 16] = [
             "user_buffer::unprobed_pointer",
         ],
     ),
+    ("samples/interrupt.sys", &[]),
     ("samples/locks.sys", &[]),
     ("samples/priority_booster_guarded.sys", &[]),
     ("samples/sample.sys", &[]),

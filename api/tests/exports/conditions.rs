@@ -319,11 +319,60 @@ fn print_rows() -> Vec<Row> {
     ]
 }
 
+fn interrupt_rows() -> Vec<Row> {
+    const LEVEL: u8 = 5;
+    let none = Number(0);
+    let (one, level) = (Number(1), Number(LEVEL.into()));
+    let connect = vec![
+        nonpaged(ZEROES),
+        Value::CountSecond,
+        nonpaged(OBJECT),
+        none,
+        Number(0x51),
+        level,
+        level,
+        none,
+        none,
+        one,
+        none,
+    ];
+    // The interrupt object is the fourth result.
+    let object = Result(3, 0);
+    let head = [Call(NT, "IoConnectInterrupt", connect), Step::Load(nonpaged(ZEROES))];
+    let tail = call("IoDisconnectInterrupt", &[object]);
+    let steps = |irql: u8, middle: &[Step]| {
+        let ends = [Irql(PASSIVE), tail.clone()];
+        [&head[..], &[Irql(irql)], middle, &ends].concat()
+    };
+    let synchronize = |irql| {
+        let section = [object, Value::CountFirst, nonpaged(OBJECT)];
+        steps(irql, &[call("KeSynchronizeExecution", &section)])
+    };
+    let acquire = |irql: u8| {
+        let acquire = call("KeAcquireInterruptSpinLock", &[object]);
+        let release = call("KeReleaseInterruptSpinLock", &[object, Number(irql.into())]);
+        steps(irql, &[acquire, release])
+    };
+    let row = |name, broken, kept| Row { name, rule: LIMIT, broken, kept };
+    vec![
+        row("KeSynchronizeExecution", synchronize(LEVEL + 1), synchronize(LEVEL)),
+        row("KeAcquireInterruptSpinLock", acquire(LEVEL + 1), acquire(LEVEL)),
+    ]
+}
+
+fn timer_rows() -> Vec<Row> {
+    let (no, yes) = (Number(0), Number(1));
+    let delete = |wait| {
+        let head = vec![call("ExAllocateTimer", &[no, no, no])];
+        [head, at(DISPATCH, "ExDeleteTimer", &[Result(2, 0), yes, wait, no])].concat()
+    };
+    vec![Row { name: "ExDeleteTimer", rule: LIMIT, broken: delete(yes), kept: delete(no) }]
+}
+
 fn rows() -> Vec<Row> {
-    [resident_rows(), pool_rows(), wait_rows(), fast_mutex_rows(), mdl_rows(), print_rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let some = [resident_rows(), pool_rows(), wait_rows(), fast_mutex_rows(), mdl_rows()];
+    let others = [print_rows(), interrupt_rows(), timer_rows()];
+    some.into_iter().chain(others).flatten().collect()
 }
 
 fn outcome(row: &Row, steps: &[Step]) -> FileReport {

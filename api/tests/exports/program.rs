@@ -273,7 +273,8 @@ pub(crate) fn check(about: &str, steps: &[Step]) -> FileReport {
     let limits = Limits { runs: 1, events: 20_000 };
     let drivers = vec![as_file(about, steps)];
     let request = CheckRequest { drivers, limits, ..CheckRequest::default() };
-    let mut report = bugcheck::check(&request, &mut |_| true).expect("the request makes sense");
+    let mut report =
+        bugcheck::check(&request, &mut bugcheck::go_on).expect("the request makes sense");
     let file = report.files.pop().expect("one driver");
     assert_eq!(file.error, None, "{about}");
     assert_eq!(file.internal_errors, [], "{about}");

@@ -116,6 +116,9 @@ impl GuestMemory {
                 len: offset_of(last.min(page + 4095)) + 1 - offset_of(low),
             };
             self.frames.set_states(piece, state);
+            if !state.is_touchable() {
+                self.tlb.revoked.states(page);
+            }
             if let Some(fill) = fill {
                 self.frames.data_mut(piece).fill(fill);
             }

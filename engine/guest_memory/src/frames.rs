@@ -1,6 +1,8 @@
 //! Physical frames: their bytes, byte states and masks, and what is known about each.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
+
+use host_frames::{FrameBytes, FrameStore};
 
 use crate::{
     ByteState,
@@ -8,22 +10,9 @@ use crate::{
     vet::{Piece, first_not_plain, first_untouchable, slice, slice_mut},
 };
 
-pub(crate) const PAGE: usize = 4096;
+pub(crate) use host_frames::PAGE;
+
 const LINE_SHIFT: usize = 6;
-
-/// The bytes of a frame and one state per byte.
-#[derive(Clone)]
-#[repr(C, align(64))]
-pub(crate) struct FrameBytes {
-    pub(crate) data: [u8; PAGE],
-    pub(crate) state: [u8; PAGE],
-}
-
-impl fmt::Debug for FrameBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FrameBytes")
-    }
-}
 
 /// What a snapshot keeps of a frame. Snapshots between which the states did not change share them.
 #[derive(Debug)]
@@ -73,7 +62,7 @@ pub(crate) struct FrameTable {
 /// The bytes of all frames, and what changed since the last capture.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    pub(crate) bytes: Vec<FrameBytes>,
+    pub(crate) bytes: FrameStore,
     host: Vec<FrameHost>,
     dirty: Vec<u32>,
     base: Radix<Arc<FrameCopy>>,
@@ -115,21 +104,15 @@ impl FrameTable {
 }
 
 impl Frames {
-    pub(crate) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            host: Vec::new(),
-            dirty: Vec::new(),
-            base: Radix::default(),
-            code_epoch: 1,
-        }
+    pub(crate) fn new(bytes: FrameStore) -> Self {
+        Self { bytes, host: Vec::new(), dirty: Vec::new(), base: Radix::default(), code_epoch: 1 }
     }
 
     /// Makes a frame that was just taken look fresh.
     pub(crate) fn prepare(&mut self, frame: u32, state: ByteState, fill: u8) {
         let index = frame as usize;
         while self.bytes.len() <= index {
-            self.bytes.push(FrameBytes { data: [0; PAGE], state: [0; PAGE] });
+            self.bytes.push_zeroed();
             self.host.push(FrameHost::default());
         }
         self.mark_dirty(frame);

@@ -25,6 +25,7 @@ mod tables;
 mod tlb;
 mod track;
 mod vet;
+mod window;
 
 pub use addr::{FrameId, GuestAddr, PAGE_BYTES, SpaceId};
 pub use block::{Arena, ArenaId, Block, BlockSpec, Exhausted, FreeError, Near, Provenance};
@@ -35,3 +36,4 @@ pub use plain::Scalar;
 pub use snapshot::Snapshot;
 pub use tables::KERNEL_HALF_START;
 pub use track::{Logged, Tracking};
+pub use window::Revoked;

@@ -1,5 +1,7 @@
 //! The memory of one machine: configuration, spaces, mappings.
 
+use host_frames::FrameStore;
+
 use crate::{
     ByteState, FrameId, GuestAddr, MapError, Mapping, PAGE_BYTES, Perms, Reason, SpaceId,
     arenas::Arenas,
@@ -57,6 +59,10 @@ const MAPPINGS_PER_FRAME: u64 = 4;
 impl GuestMemory {
     /// Makes an empty memory, without a user half, in which pageable memory may be touched.
     pub fn new(limits: Limits) -> Self {
+        Self::in_store(limits, FrameStore::default())
+    }
+
+    pub(crate) fn in_store(limits: Limits, store: FrameStore) -> Self {
         Self {
             limits: Limits { frames: limits.frames.min(FRAMES_MAX), ..limits },
             state: State {
@@ -68,7 +74,7 @@ impl GuestMemory {
                 mapped_pages: 0,
                 arenas: Arenas::default(),
             },
-            frames: Frames::new(),
+            frames: Frames::new(store),
             tracker: Tracker::default(),
             tlb: Tlb::new(),
             plane: 0,

@@ -225,7 +225,12 @@ impl GuestMemory {
     }
 
     /// The mapping if nothing on the level of pages can object.
-    fn plain_mapping(&self, who_user: bool, at: u64, kind: AccessKind) -> Option<Mapping> {
+    pub(crate) fn plain_mapping(
+        &self,
+        who_user: bool,
+        at: u64,
+        kind: AccessKind,
+    ) -> Option<Mapping> {
         let mapping = self.resolve(GuestAddr(at)).ok()?;
         let is_plain = mapping.low == 0
             && mapping.high == 4096

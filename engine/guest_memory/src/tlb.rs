@@ -4,7 +4,7 @@
 //! combination of ring and "pageable memory is off limits" is a plane with entries of its own, so
 //! that raising and lowering the IRQL flushes nothing.
 
-use crate::GuestAddr;
+use crate::{GuestAddr, window::Revoked};
 
 const ENTRIES: usize = 256;
 const PLANES: usize = 4;
@@ -32,6 +32,8 @@ pub(crate) struct Tlb {
     /// A bit for each entry that was filled since the last flush, so that a flush costs what was
     /// used.
     filled: [u64; ENTRIES * PLANES / 64],
+    /// What a window, which holds what the planes may hold, has to give up.
+    pub(crate) revoked: Revoked,
 }
 
 const EMPTY: Entry = Entry { read: 0, write: 0, read_frame: NO_FRAME, write_frame: NO_FRAME };
@@ -45,7 +47,7 @@ fn slot(at: u64) -> usize {
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        Self { planes: [[EMPTY; ENTRIES]; PLANES], filled: [0; _] }
+        Self { planes: [[EMPTY; ENTRIES]; PLANES], filled: [0; _], revoked: Revoked::default() }
     }
 
     #[inline(always)]
@@ -71,14 +73,17 @@ impl Tlb {
     pub(crate) fn flush(&mut self) {
         self.each_filled(|entry| *entry = EMPTY);
         self.filled = [0; _];
+        self.revoked.all = true;
     }
 
     /// Forgets who may write, after a capture or when a frame becomes code.
     pub(crate) fn flush_writes(&mut self) {
         self.each_filled(|entry| entry.write_frame = NO_FRAME);
+        self.revoked.writes = true;
     }
 
     pub(crate) fn flush_page(&mut self, at: u64) {
+        self.revoked.page(at);
         for plane in &mut self.planes {
             if let Some(entry) = plane.get_mut(slot(at)) {
                 *entry = EMPTY;

@@ -5,7 +5,10 @@
 //! every access to it misses the TLB and is judged in place; pages known to be shared from an
 //! earlier run are judged from the start. Code that shares nothing runs as fast as before.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use happens_before::{Access, Lane, Order, Race, Races, Touch};
 
@@ -50,8 +53,22 @@ pub(crate) struct Tracker {
     log: Vec<Logged>,
     /// Who touched a page: one lane, or several (`None`).
     pages: BTreeMap<u64, Option<Lane>>,
+    /// Who touched which eight bytes of a shared page, and with which instructions.
+    touched: BTreeMap<u64, Touched>,
     races: Races,
 }
+
+/// Eight bytes of a shared page.
+#[derive(Clone, Debug)]
+struct Touched {
+    first: Lane,
+    has_several: bool,
+    is_written: bool,
+    ips: BTreeSet<u64>,
+}
+
+/// Places whose instructions are kept.
+const MOST_TOUCHED: usize = 4096;
 
 impl Tracker {
     /// The memory holds something new.
@@ -121,6 +138,13 @@ impl GuestMemory {
     pub fn shared_pages(&self) -> Vec<GuestAddr> {
         let shared = self.tracker.pages.iter().filter(|(_, lane)| lane.is_none());
         shared.map(|(page, _)| GuestAddr(*page)).collect()
+    }
+
+    /// Instructions that touch what several lanes touch and one of them writes.
+    pub fn sharing_instructions(&self) -> Vec<GuestAddr> {
+        let shared = self.tracker.touched.values().filter(|t| t.has_several && t.is_written);
+        let ips: BTreeSet<u64> = shared.flat_map(|touched| touched.ips.iter().copied()).collect();
+        ips.into_iter().map(GuestAddr).collect()
     }
 
     /// Whether races were found that nobody took.
@@ -225,6 +249,17 @@ impl GuestMemory {
             self.tracker.log.push(Logged { access, before: u64::from_le_bytes(bytes) });
         }
         let tracker = &mut self.tracker;
+        if tracker.touched.len() < MOST_TOUCHED || tracker.touched.contains_key(&place) {
+            let touched = tracker.touched.entry(place).or_insert_with(|| Touched {
+                first: lane,
+                has_several: false,
+                is_written: false,
+                ips: BTreeSet::new(),
+            });
+            touched.has_several |= touched.first != lane;
+            touched.is_written |= touch == Touch::Store;
+            touched.ips.insert(ip);
+        }
         if is_interlocked && touch == Touch::Load {
             tracker.order.acquire(lane, place);
         }

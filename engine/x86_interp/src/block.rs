@@ -146,10 +146,10 @@ fn optimise(instructions: &[(Instruction, Op)]) -> Box<[Op]> {
     done.into_boxed_slice()
 }
 
-/// The flags that an instruction sets whatever its operands are. A shift by a count of zero sets
-/// none, and neither does a repeated comparison that is not done once; some handlers keep the flags
-/// that they leave undefined.
-fn always_set(ins: &Instruction) -> u32 {
+/// The status flags that an instruction sets whatever its operands are. A shift by a count of zero
+/// sets none, and neither does a repeated comparison that is not done once; some handlers keep the
+/// flags that they leave undefined.
+pub(crate) fn always_set(ins: &Instruction) -> u32 {
     use Mnemonic::{
         Bsf, Bsr, Bt, Btc, Btr, Bts, Div, Idiv, Lzcnt, Rcl, Rcr, Rol, Ror, Sal, Sar, Shl, Shld,
         Shr, Shrd, Tzcnt,

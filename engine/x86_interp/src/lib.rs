@@ -32,3 +32,14 @@ pub use registers::{Clock, Registers, Undefined};
 pub fn is_modelled(instruction: &iced_x86::Instruction) -> bool {
     ops::select(instruction).is_some() && makers::difference(instruction, &[]).is_none()
 }
+
+/// Returns whether an instruction with these bytes has a handler, prefixes that the decoder ignores
+/// included.
+pub fn is_modelled_as(instruction: &iced_x86::Instruction, bytes: &[u8]) -> bool {
+    ops::select(instruction).is_some() && makers::difference(instruction, bytes).is_none()
+}
+
+/// The flags, as iced numbers them, that an instruction sets whatever its operands are.
+pub fn always_sets_flags(instruction: &iced_x86::Instruction) -> u32 {
+    block::always_set(instruction)
+}

@@ -4,13 +4,13 @@ use choice_tape::Deviation;
 use events::{SYSTEM_BUFFER_TAIL, SYSTEM_BUFFER_TAILS, Seq};
 use guest_memory::GuestAddr;
 use system::Command;
-use verifier::{Confirmation, Context, Finding, RawFinding, RawStep, Severity, Site, Step};
+use verifier::{Confirmation, Context, Finding, RawFinding, Severity, Site, Step};
 use workloads::MarkSet;
 
 use crate::{
     Campaign, ReplayToken,
     campaign::Compared,
-    failures, machines, request,
+    history, machines, neighbours, request,
     runner::{self, LoadResult, RunResult},
     symbols,
 };
@@ -22,20 +22,6 @@ pub(crate) struct RunId<'a> {
     pub(crate) script: Option<usize>,
     /// Its deviations.
     pub(crate) deviations: &'a [Deviation],
-}
-
-/// A finding whose history begins with the failures that the run was given.
-fn with_failures(raw: &RawFinding, base: &RunResult) -> RawFinding {
-    let failed = base.ledgers.may_fail().iter().filter(|(request, _)| request.has_failed);
-    let failed = failed.filter(|(_, origin)| origin.seq < raw.origin.seq);
-    let steps = failed.map(|(request, origin)| RawStep {
-        seq: Some(origin.seq),
-        message: failures::in_words(request),
-    });
-    let history = steps.chain(raw.history.iter().cloned()).collect();
-    let mut raw = raw.clone();
-    raw.history = history;
-    raw
 }
 
 impl Campaign<'_> {
@@ -75,7 +61,7 @@ impl Campaign<'_> {
         if !is_confirmed {
             return Ok(None);
         }
-        let raw = &with_failures(raw, base);
+        let raw = &history::with_deviations(raw, base);
         let moments = raw.history.iter().filter_map(|step| step.seq).chain([raw.site]);
         let recorded = self.record(id, moments.collect())?;
         let Some(index) = recorded.findings.iter().position(|f| f.repeats(raw)) else {
@@ -181,14 +167,18 @@ impl Campaign<'_> {
                 None => Site { image: self.target.name.clone(), ..Site::default() },
             }
         };
+        let neighbours = neighbours::in_words(id.deviations).into_iter();
+        let neighbours = neighbours.map(|message| Step { message, site: None });
         let history = raw
             .history
             .iter()
-            .map(|step| Step { message: step.message.clone(), site: step.seq.map(site) })
-            .collect();
+            .map(|step| Step { message: step.message.clone(), site: step.seq.map(site) });
         let script = id.script.and_then(|index| self.scripts.get(index));
+        let family = script.and_then(request::family_in_words).into_iter();
+        let history = family.chain(neighbours).chain(history).collect();
         Finding {
             rule: raw.rule,
+            severity: neighbours::severity(raw.rule, id.deviations),
             message: raw.message.clone(),
             site: site(raw.site),
             context: Context {
@@ -198,19 +188,23 @@ impl Campaign<'_> {
                 request: command.map(|command| request::in_words(command, script)),
             },
             history,
+            needs: self.needs(id, recorded),
             replay: self.token(id).to_string(),
+            seen: (1, 1),
             run: (self.results.runs, self.planned_runs()),
         }
     }
 
     /// Names a run.
     pub(crate) fn token(&self, id: RunId<'_>) -> ReplayToken {
+        let script = id.script.map(|index| self.origin_of(index));
         ReplayToken {
             processors: self.settings.processors,
             image: self.target.image_mark(),
-            script: id.script.map_or(0, |index| self.script_number(index)),
+            script: script.map_or(0, |(original, _)| self.script_number(original)),
             seed: self.settings.seed,
             deviations: id.deviations.to_vec(),
+            dropped: script.map(|(_, dropped)| dropped.to_vec()).unwrap_or_default(),
         }
     }
 

@@ -48,13 +48,19 @@ impl Tally {
     }
 
     /// Adds blocks that ran.
-    pub(crate) fn add_blocks(&mut self, blocks: Vec<u32>) {
+    pub(crate) fn add_blocks(&mut self, blocks: &[u32]) {
         self.blocks.extend(blocks);
     }
 
     /// Adds entry points that were registered.
     pub(crate) fn add_entries(&mut self, entries: impl IntoIterator<Item = (String, u32)>) {
         self.entries.extend(entries.into_iter().map(|(name, rva)| (rva, name)));
+    }
+
+    /// How many control codes of the image were received, and how many there are.
+    pub(crate) fn codes(&self, target: &Target) -> (usize, usize) {
+        let codes = target.facts.codes.iter().take(target.facts.sure_codes);
+        (codes.clone().filter(|code| self.codes.contains(code)).count(), codes.count())
     }
 
     pub(crate) fn report(&self, target: &Target) -> CoverageReport {

@@ -5,23 +5,47 @@
 //! suspects is confirmed by further runs, and every finding is repeated with the recorder on before
 //! it is shown.
 
+mod batch;
 mod campaign;
 mod confirm;
 mod coverage;
+mod deadlocks;
+mod deviations;
 mod digest;
 mod double_fetch;
-mod failures;
+mod guarantee;
+mod history;
+mod judge;
 mod machines;
+mod missing_pages;
+mod needs;
+mod neighbours;
+mod pct;
+mod portfolio;
+mod preemptions;
 mod races;
+mod random;
+mod reduced;
+mod replay;
 mod request;
+mod results;
 mod runner;
+mod runs;
+mod settings;
+mod shrink;
+mod strategy;
 mod symbols;
 mod target;
 mod token;
 
-pub use campaign::{
-    Campaign, FILL, InternalError, Plan, ReplayError, Results, Settings, Unsupported,
-};
+pub use campaign::{Campaign, Cut, FILL, Listener, Progress};
 pub use coverage::{CoverageReport, EntryPoint};
+pub use deviations::move_names;
+pub use guarantee::Guarantee;
+pub use neighbours::Profile;
+pub use replay::ReplayError;
+pub use results::{InternalError, Results, Unsupported};
+pub use settings::{Plan, Settings};
+pub use strategy::{Budget, Strategy};
 pub use target::Target;
 pub use token::{ReplayToken, TokenError};

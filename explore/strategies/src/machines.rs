@@ -2,15 +2,16 @@
 //! command, by what undefined memory holds or by answers that DriverEntry got.
 
 use choice_tape::Deviation;
+use workloads::Script;
 
 use crate::{
     Target,
-    runner::{self, Conditions, LoadResult, Loaded},
+    runner::{self, Conditions, LoadResult, Loaded, RunResult, Watch},
 };
 
 /// Deviations of a kind from this number on are answers to DriverEntry's questions; the kind is
 /// what is above it. Questions of DriverEntry are counted on their own.
-const OF_LOAD: u16 = 0x100;
+pub(crate) const OF_LOAD: u16 = 0x100;
 
 /// Makes a deviation one of DriverEntry.
 pub(crate) fn of_load(deviation: Deviation) -> Deviation {
@@ -37,26 +38,46 @@ pub(crate) struct Start {
 /// Machines kept for the next run that begins alike.
 const MAX_KEPT: usize = 4;
 
-/// The machines at hand, the latest used last.
+/// The machines at hand of one thread, the latest used last.
 #[derive(Debug, Default)]
 pub(crate) struct Machines(Vec<(Start, Box<Loaded>)>);
 
 impl Machines {
-    /// Puts one back for the next run; the one that was not used for longest may have to go.
-    pub(crate) fn keep(&mut self, start: Start, loaded: Box<Loaded>) -> Option<Box<Loaded>> {
-        self.0.push((start, loaded));
-        (self.0.len() > MAX_KEPT).then(|| self.0.remove(0).1)
+    /// A run on the machine that began like this, made anew if there is none, as after a panic.
+    pub(crate) fn run(
+        &mut self,
+        (target, conditions): (&Target, &Conditions),
+        start: Start,
+        script: &Script,
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Result<RunResult, String> {
+        let mut loaded = match self.take(&start) {
+            Some(loaded) => loaded,
+            None => match load(target, conditions, &start)? {
+                LoadResult::Loaded(loaded) => loaded,
+                LoadResult::Ended(result, _) => return Ok(*result),
+                LoadResult::Refused(stopped) => {
+                    return Err(format!("a machine is refused now: {stopped:?}"));
+                }
+            },
+        };
+        let result = runner::guarded(|| loaded.run_watched(script, deviations, watch))?;
+        self.keep(start, loaded);
+        Ok(result)
     }
 
-    /// Takes the one that began like this.
-    pub(crate) fn take(&mut self, start: &Start) -> Option<Box<Loaded>> {
+    /// Puts one back for the next run; the one that was not used for longest may have to go.
+    pub(crate) fn keep(&mut self, start: Start, loaded: Box<Loaded>) {
+        self.0.push((start, loaded));
+        if self.0.len() > MAX_KEPT {
+            self.0.remove(0);
+        }
+    }
+
+    fn take(&mut self, start: &Start) -> Option<Box<Loaded>> {
         let index = self.0.iter().position(|(other, _)| other == start)?;
         Some(self.0.remove(index).1)
-    }
-
-    /// All that are left.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Loaded> {
-        self.0.iter().map(|(_, loaded)| loaded.as_ref())
     }
 }
 

@@ -3,32 +3,46 @@
 //!
 //! A first run shows which memory is shared, a second one which accesses to it nothing orders. For
 //! each pair, runs follow in which one side is interrupted just before its access and the other
-//! goes on. What breaks a rule there is found as what it is, with the race as its history; an
-//! update that is lost is judged by comparison with both orders, one request after the other.
+//! goes on. What breaks a rule there is found as what it is, with the race as its history if the
+//! run without the switch does not break it; an update that is lost is judged by comparison with
+//! both orders, forced by switches just before all of it and just after it.
 
+mod lost;
+mod torn;
 mod update;
 
 use choice_tape::Deviation;
-use events::{DataRace, NO_SWITCH, RacingAccess, SWITCH_POINT, SharedKind, SwitchPoint, Who};
+use events::{DataRace, NO_SWITCH, RacingAccess, SWITCH_POINT, SharedKind};
 use guest_memory::GuestAddr;
-use rulebook::race::lost_update::{self, LOST_UPDATE, Step};
+use rulebook::race::words;
 use system::Command;
-use verifier::{Findings, RawFinding, RawStep};
+use verifier::{Arrival, RawFinding, RawStep, Rule};
 use workloads::MarkSet;
 
 use crate::{
     Campaign,
     confirm::RunId,
-    runner::{Callers, RunResult, Watch},
+    runner::{RunResult, Watch},
 };
 
-/// Races followed up per script; each costs up to eight runs.
+/// Races followed up per script.
 const MOST_RACES: usize = 12;
+/// Runs per script; one race takes up to four, and two more for the proof.
+const MOST_RUNS: u32 = 48;
+/// Scripts in which a pair is followed up: the first that shows it need not let the two meet.
+const MOST_SCRIPTS: u32 = 2;
 /// At which arrivals at an instruction it is interrupted.
 const ARRIVALS: [u32; 2] = [1, 2];
 
-/// The pairs of accesses that nothing orders, and the shared pages.
-type Found = (Vec<DataRace>, Vec<GuestAddr>);
+/// What two runs of a script without any switch show.
+struct Shared {
+    /// The pairs of accesses that nothing orders.
+    races: Vec<DataRace>,
+    /// The shared pages.
+    pages: Vec<GuestAddr>,
+    /// What rules say all the same, and where.
+    findings: Vec<(&'static Rule, GuestAddr)>,
+}
 
 /// One way to force a pair of accesses.
 #[derive(Clone, Copy)]
@@ -48,25 +62,30 @@ impl Campaign<'_> {
         script: usize,
         only: Option<&[Deviation]>,
     ) -> Result<(), String> {
-        let found = self.scripts.get(script);
-        if !found.is_some_and(|script| script.commands.iter().any(is_of_several)) {
-            return Ok(());
-        }
-        let Some((races, pages)) = self.races_of(script)? else { return Ok(()) };
-        for race in races.iter().take(MOST_RACES) {
+        let Some(shared) = self.races_of(script)? else { return Ok(()) };
+        self.hunt_torn_values(script, &shared, only)?;
+        let most_runs = self.results.runs.saturating_add(MOST_RUNS);
+        for race in shared.races.iter().take(MOST_RACES) {
             let pair = (race.earlier.ip, race.later.ip);
-            if only.is_none() && !self.races_tried.insert(pair) {
+            let tried = self.races_tried.entry(pair).or_default();
+            *tried += 1;
+            if only.is_none() && *tried > MOST_SCRIPTS {
                 continue;
             }
             for attempt in attempts(race) {
-                let Some(deviations) = self.deviations_of(attempt) else { continue };
+                let update = update::of(self.target, self.image_base, attempt.delayed.ip);
+                let read = update.map(|update| GuestAddr(update.read));
+                let Some(deviations) = self.deviations_of(attempt, read) else { continue };
                 if only.is_some_and(|only| only != deviations) {
                     continue;
                 }
-                if only.is_none() && self.is_budget_used_up() {
+                let is_used_up = self.is_budget_used_up() || self.results.runs >= most_runs;
+                if only.is_none() && is_used_up {
                     return Ok(());
                 }
-                if self.try_attempt(script, attempt, &deviations, &pages)? {
+                let forced = lost::Forced { script, attempt, deviations: &deviations, update };
+                if self.try_attempt(&forced, &shared)? {
+                    self.races_tried.insert(pair, MOST_SCRIPTS);
                     break;
                 }
             }
@@ -74,8 +93,14 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    /// The pairs of accesses that nothing orders, and the shared pages; `None` if there are none.
-    fn races_of(&mut self, script: usize) -> Result<Option<Found>, String> {
+    /// Whether several lanes run the driver's code in a script.
+    pub(crate) fn has_several_lanes(&self, script: usize, base: &RunResult) -> bool {
+        let commands = self.scripts.get(script).map(|script| &script.commands);
+        base.ledgers.has_company() || commands.is_some_and(|list| list.iter().any(is_of_several))
+    }
+
+    /// The pairs of accesses that nothing orders; `None` if there are none.
+    fn races_of(&mut self, script: usize) -> Result<Option<Shared>, String> {
         let mut watch = Watch::default();
         self.results.runs += 1;
         let first = self.run_watched(script, MarkSet::First, &[], Some(&watch))?;
@@ -86,89 +111,69 @@ impl Campaign<'_> {
         self.results.runs += 1;
         let second = self.run_watched(script, MarkSet::First, &[], Some(&watch))?;
         let races = second.ledgers.races().to_vec();
-        Ok((!races.is_empty()).then_some((races, watch.pages)))
+        let findings = second.findings.iter().map(|found| (found.rule, found.site_ip)).collect();
+        Ok((!races.is_empty()).then_some(Shared { races, pages: watch.pages, findings }))
     }
 
-    fn deviations_of(&self, attempt: Attempt) -> Option<Vec<Deviation>> {
+    /// The switch of an attempt; the other side is reported, and the read of the update.
+    fn deviations_of(&self, attempt: Attempt, read: Option<GuestAddr>) -> Option<Vec<Deviation>> {
         let kind = SWITCH_POINT.number;
         let ordinal = self.rva_of(attempt.delayed.ip)?;
         let mut list = vec![Deviation { kind, ordinal, answer: attempt.arrival }];
-        let other = self.rva_of(attempt.other.ip)?;
-        if other != ordinal {
-            list.push(Deviation { kind, ordinal: other, answer: NO_SWITCH });
+        for reported in [Some(attempt.other.ip), read].into_iter().flatten() {
+            let ordinal = self.rva_of(reported)?;
+            if list.iter().all(|known| known.ordinal != ordinal) {
+                list.push(Deviation { kind, ordinal, answer: NO_SWITCH });
+            }
         }
         list.sort();
         Some(list)
     }
 
-    fn rva_of(&self, ip: GuestAddr) -> Option<u32> {
+    pub(crate) fn rva_of(&self, ip: GuestAddr) -> Option<u32> {
         let rva = u32::try_from(ip.0.checked_sub(self.image_base)?).ok()?;
         (rva < self.target.image.image_bytes()).then_some(rva)
     }
 
     /// Makes the run in which one side is interrupted; says whether anything came of it.
-    fn try_attempt(
-        &mut self,
-        script: usize,
-        attempt: Attempt,
-        deviations: &[Deviation],
-        pages: &[GuestAddr],
-    ) -> Result<bool, String> {
-        let id = RunId { script: Some(script), deviations };
-        let logged = Some((attempt.delayed.address, attempt.delayed.size_bytes.min(8)));
-        let mut watch = Watch { callers: Callers::Together, pages: pages.to_vec(), logged };
+    fn try_attempt(&mut self, forced: &lost::Forced<'_>, shared: &Shared) -> Result<bool, String> {
+        let id = RunId { script: Some(forced.script), deviations: forced.deviations };
+        let delayed = forced.attempt.delayed;
+        let logged = Some((delayed.address, delayed.size_bytes.min(8)));
+        let watch = Watch { pages: shared.pages.clone(), logged };
         self.results.runs += 1;
-        let mut run = self.run_watched(script, MarkSet::First, deviations, Some(&watch))?;
+        let mut run =
+            self.run_watched(forced.script, MarkSet::First, forced.deviations, Some(&watch))?;
         let points = run.ledgers.switch_points();
-        let Some(switch) = points.iter().position(|(_, point)| point.is_switch) else {
+        let Some(switch) = points.iter().position(|arrival| arrival.point.is_switch) else {
             return Ok(false);
         };
         let points = points.get(switch..).unwrap_or_default().to_vec();
-        if !run.findings.is_empty() {
-            let history = switch_history(&points);
-            for raw in &mut run.findings {
-                raw.history.splice(0..0, history.clone());
-            }
-            let before = self.results.findings.len();
-            self.judge(&run, id)?;
-            return Ok(self.results.findings.len() > before);
+        if run.findings.is_empty() {
+            return match self.lost_update(forced, &run, &watch)? {
+                Some(raw) => self.show_race(id, &raw).map(|()| true),
+                None => Ok(false),
+            };
         }
-        let Some(update) = update::of(self.target, self.image_base, attempt.delayed.ip) else {
-            return Ok(false);
-        };
-        let Some(other) = lost_update::overwritten(&steps(&run), update) else {
-            return Ok(false);
-        };
-        let mut ends = Vec::new();
-        for callers in [Callers::InOrder, Callers::Reversed] {
-            watch.callers = callers;
-            self.results.runs += 1;
-            ends.push(self.run_watched(script, MarkSet::First, &[], Some(&watch))?);
+        let history = switch_history(&points);
+        let is_of_switch = |raw: &RawFinding| !shared.findings.contains(&(raw.rule, raw.site_ip));
+        for raw in run.findings.iter_mut().filter(|raw| is_of_switch(raw)) {
+            raw.history.splice(0..0, history.clone());
         }
-        let [in_order, reversed] = &ends[..] else { return Ok(false) };
-        let is_clean = |run: &&RunResult| run.stopped.is_none() && stores(run) == stores(in_order);
-        if ![&run, in_order, reversed].iter().all(is_clean) {
-            return Ok(false);
-        }
-        let values = [in_order, reversed, &run].map(|run| run.watched.value);
-        let [Some(first), Some(second), Some(together)] = values else { return Ok(false) };
-        if !lost_update::is_proof(first, second, together) {
-            return Ok(false);
-        }
-        match lost(&points, other, [first, second, together]) {
-            Some(raw) => self.show_lost(id, &raw),
-            None => Ok(false),
-        }
+        let before = self.results.findings.len();
+        self.judge(&run, id)?;
+        Ok(self.results.findings.len() > before)
     }
 
-    fn show_lost(&mut self, id: RunId<'_>, raw: &RawFinding) -> Result<bool, String> {
+    /// Shows what several runs prove.
+    fn show_race(&mut self, id: RunId<'_>, raw: &RawFinding) -> Result<(), String> {
         let moments = raw.history.iter().filter_map(|step| step.seq).chain([raw.site]);
         let recorded = self.record(id, moments.collect())?;
         let script = id.script.and_then(|index| self.scripts.get(index));
         let request = script.and_then(|s| s.commands.iter().find(|c| is_of_several(c))).cloned();
         let finding = self.finding(raw, id, &recorded, request.as_ref());
         self.show(raw, finding);
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -190,70 +195,18 @@ fn attempts(race: &DataRace) -> Vec<Attempt> {
     list
 }
 
-fn steps(run: &RunResult) -> Vec<Step> {
-    let step = |logged: &guest_memory::Logged| Step {
-        lane: logged.access.lane.0,
-        touch: logged.access.touch,
-        ip: logged.access.ip,
-    };
-    run.watched.log.iter().map(step).collect()
-}
-
-fn stores(run: &RunResult) -> usize {
-    steps(run).iter().filter(|step| step.touch != happens_before::Touch::Load).count()
-}
-
-fn who(who: Who) -> String {
-    match who {
-        Who::Dpcs(processor) => format!("a DPC on processor {processor}"),
-        Who::Interrupts(processor) => format!("an interrupt of processor {processor}"),
-        Who::Thread(thread) => format!("thread {}", thread.0),
-    }
-}
-
-fn held(point: &SwitchPoint) -> &'static str {
-    if point.holds.is_empty() { "holding no spin lock" } else { "holding a spin lock" }
-}
-
-type Points = [(events::Origin, SwitchPoint)];
-
-/// How a broken rule came about when one side of a race was interrupted.
-fn switch_history(points: &Points) -> Vec<RawStep> {
+/// How a broken rule came about when one side of a race was interrupted; the first of the points
+/// is where.
+fn switch_history(points: &[Arrival]) -> Vec<RawStep> {
     let mut steps = Vec::new();
-    let Some((origin, point)) = points.first() else { return steps };
-    let text = format!("{} is interrupted here, {}", who(point.who), held(point));
-    steps.push(RawStep { seq: Some(origin.seq), message: text });
-    let other = points.iter().find(|(_, other)| other.who != point.who);
-    if let Some((origin, other)) = other {
-        let text = format!("meanwhile {} touches the same memory, {}", who(other.who), held(other));
-        steps.push(RawStep { seq: Some(origin.seq), message: text });
+    let Some(first) = points.first() else { return steps };
+    let (who, held) = (words::who(first.point.who), words::holding(&first.holds));
+    let text = format!("{who} is interrupted here, {held}");
+    steps.push(RawStep { seq: Some(first.origin.seq), message: text });
+    if let Some(other) = points.iter().find(|other| other.point.who != first.point.who) {
+        let (who, held) = (words::who(other.point.who), words::holding(&other.holds));
+        let text = format!("meanwhile {who} touches the same memory, {held}");
+        steps.push(RawStep { seq: Some(other.origin.seq), message: text });
     }
     steps
-}
-
-/// The first of the points is where the update is interrupted.
-fn lost(points: &Points, other: u64, values: [u64; 3]) -> Option<RawFinding> {
-    let (origin, point) = points.first()?;
-    let mut findings = Findings::at(*origin);
-    let message = format!("{} writes back what it read before another update", who(point.who));
-    let finding = findings.report(&LOST_UPDATE, message);
-    let text = format!("it is interrupted after it read the value, {}", held(point));
-    finding.fact(text);
-    let meanwhile = points
-        .iter()
-        .skip(1)
-        .find(|(origin, other_point)| origin.ip.0 == other && other_point.who != point.who);
-    if let Some((origin, other)) = meanwhile {
-        let text = format!("meanwhile {} updates it here, {}", who(other.who), held(other));
-        finding.note(origin.seq, text);
-    }
-    for (_, seq) in &point.holds {
-        finding.note(*seq, "its spin lock was acquired here");
-    }
-    let [first, second, together] = values;
-    finding.fact(format!(
-        "one request after the other the value ends as {first:#x}, in the other order as \
-         {second:#x}, and like this as {together:#x}"
-    ));
-    Some(finding.clone())
 }

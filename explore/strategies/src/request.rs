@@ -1,6 +1,7 @@
 //! Words for what the outside world does in a run.
 
-use system::{BufferSpec, Command, DeviceAccess, DeviceInfo};
+use system::{BufferSpec, Command, DeviceAccess, DeviceInfo, OtherRequest};
+use verifier::Step;
 use workloads::Script;
 
 /// A command in words: `write of 8 bytes to \??\Zero`.
@@ -11,21 +12,46 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
         Command::Unload => "unload".to_owned(),
         Command::Open { path, .. } => format!("open of `{path}`"),
         Command::Close { .. } => format!("close of `{path}`"),
-        Command::Read { buffer, .. } => format!("read into {} from `{path}`", place(buffer)),
-        Command::Write { buffer, .. } => format!("write from {} to `{path}`", place(buffer)),
+        Command::Read { buffer, offset_bytes, .. } => {
+            format!("read into {} from `{path}`{}", place(buffer), offset(*offset_bytes))
+        }
+        Command::Write { buffer, offset_bytes, .. } => {
+            format!("write from {} to `{path}`{}", place(buffer), offset(*offset_bytes))
+        }
         Command::DeviceControl { code, input, output, .. } => format!(
             "control code {code:#010x} to `{path}`, input: {}, output: {}",
             place(input),
             place(output)
         ),
+        Command::Other { request, .. } => format!("{} of `{path}`", other_in_words(*request)),
+        Command::OpenRelative { name, .. } => format!("open of `{name}` relative to `{path}`"),
         Command::Cancel { .. } => format!("cancel of the requests to `{path}`"),
         Command::Idle { .. } => "rest".to_owned(),
+        Command::Interrupt { vector, .. } => format!("interrupt {vector:#x}"),
         Command::Together(commands) => {
             let words: Vec<String> =
                 commands.iter().map(|command| in_words(command, script)).collect();
             format!("together: {}", words.join(" | "))
         }
         Command::Shutdown => "system shutdown".to_owned(),
+    }
+}
+
+fn other_in_words(request: OtherRequest) -> &'static str {
+    match request {
+        OtherRequest::Flush => "flush",
+        OtherRequest::FileSystemControl { .. } => "file system control",
+        OtherRequest::QueryInformation => "query of the size",
+        OtherRequest::SetInformation => "setting of times and attributes",
+        OtherRequest::QueryVolumeInformation => "query of the volume's size",
+    }
+}
+
+fn offset(offset_bytes: i64) -> String {
+    match offset_bytes {
+        0 => String::new(),
+        -1 => " at its end".to_owned(),
+        offset => format!(" at offset {offset:#x}"),
     }
 }
 
@@ -45,6 +71,12 @@ fn path(script: &Script) -> Option<&str> {
         Command::Open { path, .. } => Some(path.as_str()),
         _ => None,
     })
+}
+
+/// What is unusual about a script, if it makes a move, as a step of a history.
+pub(crate) fn family_in_words(script: &Script) -> Option<Step> {
+    let is_move = !script.family.is_empty();
+    is_move.then(|| Step { message: format!("in this run: {}", script.about), site: None })
 }
 
 /// Who may do what a script does: who may open its device.

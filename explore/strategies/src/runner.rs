@@ -1,18 +1,18 @@
 //! Carries out one run.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use choice_tape::{Deviation, Tape};
-use events::{MayFail, Origin, Seq, random_schedule};
+use events::{NEIGHBOURS, Origin, PREEMPTION, Question, STANDSTILL, Seq, tape_of};
 use guest_memory::{GuestAddr, Logged};
 use nt_abi::NtStatus;
 use system::{
-    Command, Coverage, DeviceInfo, FileRef, Machine, MachineConfig, MachineSnapshot, Reply,
-    StackFrame, Stopped,
+    Command, DeviceInfo, FileRef, Machine, MachineConfig, MachineSnapshot, Reply, StackFrame,
+    Stopped,
 };
 use verifier::{Ledgers, Options, RawFinding, Rule, Verifier};
 use workloads::Script;
@@ -33,8 +33,7 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     fn tape(&self, deviations: &[Deviation]) -> Tape {
-        let tape = Tape::new(deviations.iter().copied());
-        if self.schedule == 0 { tape } else { tape.with_chance(random_schedule(self.schedule)) }
+        tape_of(deviations, self.schedule)
     }
 }
 
@@ -57,26 +56,47 @@ pub(crate) struct RunResult {
     pub(crate) last_status: Option<NtStatus>,
     /// Who touched what, if that was watched.
     pub(crate) watched: Watched,
+    /// Questions about neighbours: how many of each kind.
+    pub(crate) neighbours_asked: Vec<u32>,
     /// True if DriverEntry failed, or was not survived.
     pub(crate) ended_at_load: bool,
+    /// What chance answered, if that is known and anything was found.
+    pub(crate) by_chance: Vec<Deviation>,
+    /// How many questions of each kind were asked when each command began.
+    pub(crate) asked_at: Vec<BTreeMap<u16, u32>>,
+    /// How often its schedule could have changed.
+    pub(crate) moments: Moments,
+    /// Threads and processors that ran routines of the driver, at most.
+    pub(crate) lanes: u32,
+    /// What it took.
+    pub(crate) events: u64,
+    /// Offsets in the image of the blocks that ran, less those of earlier runs of the machine.
+    pub(crate) blocks: Vec<u32>,
 }
 
-/// In which order the requests of [`Command::Together`] go.
+/// Free moments of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Callers {
-    /// Together.
-    #[default]
-    Together,
-    /// One after the other.
-    InOrder,
-    /// One after the other, the last one first.
-    Reversed,
+pub(crate) struct Moments {
+    /// At which somebody else could go on.
+    pub(crate) preemptions: u32,
+    /// At which time could pass.
+    pub(crate) standstills: u32,
+}
+
+impl Moments {
+    fn of(tape: &Tape) -> Self {
+        Self { preemptions: tape.asked(PREEMPTION), standstills: tape.asked(STANDSTILL) }
+    }
+
+    /// All of them.
+    pub(crate) fn count(self) -> u32 {
+        self.preemptions.saturating_add(self.standstills)
+    }
 }
 
 /// What a run watches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    pub(crate) callers: Callers,
     /// Pages known to be shared.
     pub(crate) pages: Vec<GuestAddr>,
     /// Bytes whose every access is logged.
@@ -88,9 +108,11 @@ pub(crate) struct Watch {
 pub(crate) struct Watched {
     /// Pages that several lanes touched.
     pub(crate) pages: Vec<GuestAddr>,
+    /// Instructions that touch what several lanes touch and one writes.
+    pub(crate) touching: Vec<GuestAddr>,
     /// Accesses to the logged bytes.
     pub(crate) log: Vec<Logged>,
-    /// What the logged bytes held when requests that were under way together had ended.
+    /// What the logged bytes held at the end of the command with the last of these accesses.
     pub(crate) value: Option<u64>,
 }
 
@@ -100,6 +122,7 @@ pub(crate) struct Loaded {
     machine: Machine,
     snapshot: MachineSnapshot,
     conditions: Conditions,
+    blocks_known: BTreeSet<u32>,
     /// Devices that exist then.
     pub(crate) devices: Vec<DeviceInfo>,
     /// Where the image is.
@@ -108,8 +131,17 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<(String, u32)>,
     /// What DriverEntry returned, if it failed.
     pub(crate) load_failure: Option<NtStatus>,
-    /// Requests of DriverEntry that may fail.
-    pub(crate) requests: Vec<(MayFail, Origin)>,
+    /// Questions that DriverEntry met.
+    pub(crate) questions: Vec<(Question, Origin)>,
+    /// Free moments while it ran.
+    pub(crate) moments: Moments,
+    /// Questions of DriverEntry about neighbours: how many of each kind.
+    pub(crate) neighbours_asked: Vec<u32>,
+}
+
+/// How many questions of each kind about neighbours were asked.
+fn neighbours_asked(machine: &Machine) -> Vec<u32> {
+    NEIGHBOURS.iter().map(|kind| machine.tape().asked(*kind)).collect()
 }
 
 /// What came of loading.
@@ -118,7 +150,7 @@ pub(crate) enum LoadResult {
     /// DriverEntry returned.
     Loaded(Box<Loaded>),
     /// The run ended before, and where the image is.
-    Ended(Box<RunResult>, u64, Coverage),
+    Ended(Box<RunResult>, u64),
     /// The machine could not even be made.
     Refused(Stopped),
 }
@@ -141,6 +173,7 @@ pub(crate) fn load(
         record,
         trace: false,
         processors: conditions.processors,
+        lines: target.lines.clone(),
     };
     let without = conditions.without.clone();
     let options = Options { keep_going: conditions.keep_going, without };
@@ -164,18 +197,23 @@ pub(crate) fn load(
             let snapshot = machine.capture();
             let entries = machine.coverage().entries;
             let entries = entries.into_iter().map(|(name, rva, _)| (name, rva)).collect();
+            let moments = Moments::of(machine.tape());
             let verifier = machine.observer().as_any().downcast_ref::<Verifier>();
-            let requests = verifier.map(|v| v.ledgers().may_fail().to_vec()).unwrap_or_default();
+            let questions = verifier.map(|v| v.ledgers().questions().to_vec()).unwrap_or_default();
+            let neighbours_asked = neighbours_asked(&machine);
             let conditions = conditions.clone();
             let loaded = Loaded {
                 machine,
                 snapshot,
                 conditions,
+                blocks_known: BTreeSet::new(),
                 devices,
                 image_base,
                 entries,
                 load_failure,
-                requests,
+                questions,
+                moments,
+                neighbours_asked,
             };
             LoadResult::Loaded(Box::new(loaded))
         }
@@ -183,8 +221,9 @@ pub(crate) fn load(
             let mut progress =
                 Progress { last_command: Some(Command::Load), ..Progress::default() };
             let result = progress.result(&mut machine, Some(stopped));
-            let result = RunResult { ended_at_load: true, ..result };
-            LoadResult::Ended(Box::new(result), image_base, machine.coverage())
+            let blocks = machine.coverage().blocks;
+            let result = RunResult { ended_at_load: true, blocks, ..result };
+            LoadResult::Ended(Box::new(result), image_base)
         }
     }
 }
@@ -202,11 +241,6 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 impl Loaded {
-    /// Offsets in the image of the blocks that ran, in all runs of this machine.
-    pub(crate) fn blocks_reached(&self) -> Vec<u32> {
-        self.machine.coverage().blocks
-    }
-
     /// Carries out a script from just after DriverEntry.
     pub(crate) fn run(&mut self, script: &Script, deviations: &[Deviation]) -> RunResult {
         self.run_watched(script, deviations, None)
@@ -220,7 +254,8 @@ impl Loaded {
         watch: Option<&Watch>,
     ) -> RunResult {
         self.machine.restore(&self.snapshot, self.conditions.tape(deviations));
-        let mut progress = Progress::default();
+        let start_events = self.machine.clock_events();
+        let mut progress = Progress { start_events, ..Progress::default() };
         if let Some(watch) = watch {
             self.machine.track(watch.pages.clone(), watch.logged);
             progress.watch = watch.clone();
@@ -233,7 +268,18 @@ impl Loaded {
         };
         let stopped = stopped.or_else(|| self.machine.finish().err());
         let ended_at_load = self.load_failure.is_some();
-        RunResult { ended_at_load, ..progress.result(&mut self.machine, stopped) }
+        let blocks = self.new_blocks();
+        RunResult { ended_at_load, blocks, ..progress.result(&mut self.machine, stopped) }
+    }
+
+    /// Offsets in the image of the blocks that ran for the first time in this machine.
+    fn new_blocks(&mut self) -> Vec<u32> {
+        let mut blocks = self.machine.coverage().blocks;
+        if blocks.len() == self.blocks_known.len() {
+            return Vec::new();
+        }
+        blocks.retain(|block| self.blocks_known.insert(*block));
+        blocks
     }
 }
 
@@ -247,18 +293,26 @@ struct Progress {
     last_command: Option<Command>,
     commands: Vec<Option<Command>>,
     watch: Watch,
+    /// Accesses to the logged bytes so far.
+    accesses: usize,
     value: Option<u64>,
+    asked_at: Vec<BTreeMap<u16, u32>>,
+    start_events: u64,
 }
 
 impl Progress {
     fn carry_out(&mut self, machine: &mut Machine, commands: &[Command]) -> Result<(), Stopped> {
         for command in commands {
+            self.asked_at.push(machine.tape().asked_by_kind().clone());
             if command.file().is_some_and(|file| !self.open.contains(&file)) {
                 continue;
             }
             let reply = self.execute(machine, command)?;
             match (command, &reply) {
-                (Command::Open { file, .. }, Reply::Done { status, .. }) if status.is_success() => {
+                (
+                    Command::Open { file, .. } | Command::OpenRelative { file, .. },
+                    Reply::Done { status, .. },
+                ) if status.is_success() => {
                     self.open.insert(*file);
                 }
                 (Command::Close { file }, _) => {
@@ -278,24 +332,15 @@ impl Progress {
     }
 
     fn execute(&mut self, machine: &mut Machine, command: &Command) -> Result<Reply, Stopped> {
-        let Command::Together(list) = command else { return self.execute_one(machine, command) };
-        let mut reply = Reply::Pending;
-        match self.watch.callers {
-            Callers::Together => reply = self.execute_one(machine, command)?,
-            Callers::InOrder => {
-                for command in list {
-                    reply = self.execute_one(machine, command)?;
-                }
+        let reply = self.execute_one(machine, command);
+        if let Some((at, size_bytes)) = self.watch.logged {
+            let accesses = machine.access_log().len();
+            if accesses != self.accesses {
+                self.value = machine.peek(at, size_bytes);
             }
-            Callers::Reversed => {
-                for command in list.iter().rev() {
-                    reply = self.execute_one(machine, command)?;
-                }
-            }
+            self.accesses = accesses;
         }
-        let logged = self.watch.logged;
-        self.value = logged.and_then(|(at, size_bytes)| machine.peek(at, size_bytes));
-        Ok(reply)
+        reply
     }
 
     fn execute_one(&mut self, machine: &mut Machine, command: &Command) -> Result<Reply, Stopped> {
@@ -349,7 +394,7 @@ impl Progress {
             decisions.bytes(format!("{stopped:?}").as_bytes());
         }
         let verifier = machine.observer().as_any().downcast_ref::<Verifier>();
-        let (findings, ledgers) =
+        let (findings, ledgers): (_, Ledgers) =
             verifier.map(|v| (v.findings().to_vec(), v.ledgers().clone())).unwrap_or_default();
         for finding in &findings {
             decisions.bytes(finding.rule.id.as_bytes());
@@ -357,8 +402,16 @@ impl Progress {
         let mut outcome = decisions;
         outcome.digest(self.outputs);
         decisions.number(machine.call_digest());
+        let by_chance = match findings.is_empty() {
+            true => Vec::new(),
+            false => machine.tape().by_chance().unwrap_or_default(),
+        };
+        let threads = u32::try_from(ledgers.threads_entered()).unwrap_or(u32::MAX);
+        let lanes = threads.saturating_add(u32::from(machine.processors()));
         RunResult {
             stopped,
+            by_chance,
+            asked_at: std::mem::take(&mut self.asked_at),
             findings,
             ledgers,
             decisions,
@@ -366,13 +419,24 @@ impl Progress {
             recorded: machine.recorded(),
             commands: std::mem::take(&mut self.commands),
             last_status: self.last_status,
-            watched: Watched {
-                pages: machine.shared_pages(),
-                log: machine.access_log(),
-                value: self.value,
-            },
+            watched: self.watched(machine),
+            neighbours_asked: neighbours_asked(machine),
             ended_at_load: false,
+            moments: Moments::of(machine.tape()),
+            lanes,
+            events: machine.clock_events().saturating_sub(self.start_events),
+            blocks: Vec::new(),
         }
+    }
+}
+
+impl Progress {
+    fn watched(&self, machine: &Machine) -> Watched {
+        let log = machine.access_log();
+        // What the end of the run did to the bytes is not known.
+        let value = self.value.filter(|_| log.len() == self.accesses);
+        let touching = machine.sharing_instructions();
+        Watched { pages: machine.shared_pages(), touching, log, value }
     }
 }
 
@@ -382,10 +446,6 @@ fn blocked_files(command: &Command, reply: &Reply) -> Vec<FileRef> {
         (Command::Together(commands), Reply::Together(replies)) => {
             let each = commands.iter().zip(replies);
             each.flat_map(|(command, reply)| blocked_files(command, reply)).collect()
-        }
-        // Requests that go one after the other: any of them may be the one that waits.
-        (Command::Together(commands), Reply::Blocked) => {
-            commands.iter().filter_map(Command::file).collect()
         }
         (command, Reply::Blocked) => command.file().into_iter().collect(),
         _ => Vec::new(),

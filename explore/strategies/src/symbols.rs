@@ -60,6 +60,15 @@ pub(crate) fn site(
     site
 }
 
+/// An offset in the image in words: `Write+0x1d`, or `zero.sys+0x1020`.
+pub(crate) fn place(target: &Target, rva: u32) -> String {
+    let functions = target.debug_info.as_ref().map(|i| i.lookup(rva)).unwrap_or_default();
+    match functions.into_iter().next() {
+        Some(found) => format!("{}+{:#x}", printable(found.function), found.offset_bytes),
+        None => format!("{}+{rva:#x}", target.name),
+    }
+}
+
 fn returned_routine(target: &Target, image_base: u64, origin: &Origin) -> Vec<StackFrame> {
     let rva = u32::try_from(origin.ip.0.wrapping_sub(image_base)).ok();
     let rva = rva.filter(|rva| *rva < target.image.image_bytes());

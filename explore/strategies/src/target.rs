@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pe_image::{Image, ImageError, debug_info::DebugInfo};
 use sha2::{Digest as _, Sha256};
+use system::InterruptLine;
 use workloads::Facts;
 
 /// A driver.
@@ -19,6 +20,8 @@ pub struct Target {
     pub debug_info: Option<DebugInfo>,
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
+    /// Interrupts of its device.
+    pub lines: Vec<InterruptLine>,
 }
 
 impl Target {
@@ -31,7 +34,8 @@ impl Target {
             .or_else(|| DebugInfo::from_dwarf(&image).ok());
         let facts = Facts::of(&image);
         let sha256 = Sha256::digest(bytes).into();
-        Ok(Self { name: name.to_owned(), image: Arc::new(image), facts, debug_info, sha256 })
+        let (name, image, lines) = (name.to_owned(), Arc::new(image), Vec::new());
+        Ok(Self { name, image, facts, debug_info, sha256, lines })
     }
 
     /// The part of the hash that stands in replay tokens.

@@ -1,14 +1,17 @@
 //! The replay token: one line that names a run exactly.
 //!
-//! `2.<image>.<run>.<seed>.<processors>[.<deviations>]`: a version, eight hex digits of the image's
-//! SHA-256, the number of the script, the seed and the number of processors in base 36, and
-//! deviations `kind_ordinal_answer` in base 36, joined by `-`. A kind from 256 on is a question
-//! that DriverEntry asked; its own number is that less 256.
+//! `3.<image>.<run>.<seed>.<processors>[.<deviations>[.<dropped>]]`: a version, eight hex digits of
+//! the image's SHA-256, the number of the script, the seed and the number of processors in base 36,
+//! deviations `kind_ordinal_answer` in base 36, joined by `-`, and the numbers of the script's
+//! requests that are left out, in base 36, joined by `-`. A kind from 256 on is a question that
+//! DriverEntry asked; its own number is that less 256.
 
 use std::{fmt, str::FromStr};
 
 use choice_tape::Deviation;
 use system::MAX_PROCESSORS;
+
+use crate::{Profile, shrink};
 
 /// Names a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct ReplayToken {
     pub processors: u8,
     /// The deviations from the friendly answers.
     pub deviations: Vec<Deviation>,
+    /// Requests of the script that are left out, in ascending order.
+    pub dropped: Vec<u32>,
 }
 
 /// Why a text is no token, or none for this program.
@@ -30,12 +35,12 @@ pub struct ReplayToken {
 pub enum TokenError {
     /// Another form.
     #[error(
-        "not a replay token: expected `2.<image>.<run>.<seed>.<processors>`, \
+        "not a replay token: expected `3.<image>.<run>.<seed>.<processors>`, \
         optionally with deviations"
     )]
     Malformed,
     /// Another version.
-    #[error("the token has version `{found}`, this program reads version `2`")]
+    #[error("the token has version `{found}`, this program reads version `3`")]
     Version {
         /// What it says.
         found: String,
@@ -48,10 +53,18 @@ pub enum TokenError {
     },
 }
 
-const VERSION: &str = "2";
+impl ReplayToken {
+    /// The profile that its run belongs to: strict if it has a neighbour.
+    pub fn profile(&self) -> Profile {
+        Profile::of_run(&self.deviations)
+    }
+}
+
+const VERSION: &str = "3";
 /// No run of ours has more; a token from a stranger must not cost much.
-const MAX_DEVIATIONS: usize = 64;
-const MAX_TOKEN_BYTES: usize = 4096;
+const MAX_DEVIATIONS: usize = shrink::MOST_DEVIATIONS;
+const MAX_DROPPED: usize = 512;
+const MAX_TOKEN_BYTES: usize = 8192;
 
 impl fmt::Display for ReplayToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,6 +77,11 @@ impl fmt::Display for ReplayToken {
             let [kind, ordinal, answer] =
                 [u64::from(kind), u64::from(ordinal), u64::from(answer)].map(base36);
             write!(f, "{separator}{kind}_{ordinal}_{answer}")?;
+        }
+        if !self.dropped.is_empty() {
+            let dropped: Vec<String> = self.dropped.iter().map(|n| base36((*n).into())).collect();
+            let empty = if self.deviations.is_empty() { "." } else { "" };
+            write!(f, "{empty}.{}", dropped.join("-"))?;
         }
         Ok(())
     }
@@ -82,9 +100,12 @@ impl FromStr for ReplayToken {
         if *version != VERSION && is_number && version.len() <= 8 {
             return Err(TokenError::Version { found: (*version).to_owned() });
         }
-        let (numbers, deviations) = match rest {
-            [numbers @ .., deviations] if numbers.len() == 4 => (numbers, *deviations),
-            numbers => (numbers, ""),
+        let (numbers, [deviations, dropped]) = match rest {
+            [numbers @ .., deviations] if numbers.len() == 4 => (numbers, [*deviations, ""]),
+            [numbers @ .., deviations, dropped] if numbers.len() == 4 => {
+                (numbers, [*deviations, *dropped])
+            }
+            numbers => (numbers, ["", ""]),
         };
         let ([image, script, seed, processors], VERSION) = (numbers, *version) else {
             return Err(TokenError::Malformed);
@@ -102,6 +123,7 @@ impl FromStr for ReplayToken {
                 .filter(|count| (1..=MAX_PROCESSORS).contains(count))
                 .ok_or_else(|| part("number of processors"))?,
             deviations: parse_deviations(deviations).ok_or_else(|| part("list of deviations"))?,
+            dropped: parse_dropped(dropped).ok_or_else(|| part("list of requests"))?,
         })
     }
 }
@@ -112,6 +134,14 @@ fn parse_deviations(text: &str) -> Option<Vec<Deviation>> {
     }
     let list: Option<Vec<Deviation>> = text.split('-').map(parse_deviation).collect();
     list.filter(|list| list.len() <= MAX_DEVIATIONS)
+}
+
+fn parse_dropped(text: &str) -> Option<Vec<u32>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let list: Option<Vec<u32>> = text.split('-').map(narrow).collect();
+    list.filter(|list| list.len() <= MAX_DROPPED && list.is_sorted_by(|a, b| a < b))
 }
 
 fn parse_deviation(text: &str) -> Option<Deviation> {
@@ -159,14 +189,23 @@ mod tests {
             Deviation { kind: 1, ordinal: 36, answer: 1 },
             Deviation { kind: u16::MAX, ordinal: u32::MAX, answer: u32::MAX },
         ];
-        let token =
-            ReplayToken { image: 0x7f3a, script: 70, seed: u64::MAX, processors: 8, deviations };
+        let token = ReplayToken {
+            image: 0x7f3a,
+            script: 70,
+            seed: u64::MAX,
+            processors: 8,
+            deviations,
+            dropped: Vec::new(),
+        };
         let text = token.to_string();
-        assert!(text.starts_with("2.00007f3a.1y.3w5e11264sgsf.8.1_10_1-"), "{text}");
+        assert!(text.starts_with("3.00007f3a.1y.3w5e11264sgsf.8.1_10_1-"), "{text}");
         assert_eq!(text.parse(), Ok(token));
+        let less = ReplayToken { processors: 1, dropped: vec![1, 36], ..ReplayToken::default() };
+        assert_eq!(less.to_string(), "3.00000000.0.0.1..1-10");
+        assert_eq!("3.00000000.0.0.1..1-10".parse(), Ok(less));
         let plain = ReplayToken { image: 1, processors: 1, ..ReplayToken::default() };
-        assert_eq!(plain.to_string(), "2.00000001.0.0.1");
-        assert_eq!("2.00000001.0.0.1".parse(), Ok(plain));
+        assert_eq!(plain.to_string(), "3.00000001.0.0.1");
+        assert_eq!("3.00000001.0.0.1".parse(), Ok(plain));
         assert_eq!(base36(35), "z");
     }
 
@@ -179,27 +218,36 @@ mod tests {
             };
         let malformed = |e: &TokenError| *e == TokenError::Malformed;
         let damaged = |e: &TokenError| matches!(e, TokenError::Part { .. });
-        for text in
-            ["", ".", "2", "2.2", "x.00000001.0.0.1", "2.00000001.0.0", "2.00000001.0.0.1.1_0_1.9"]
-        {
+        for text in [
+            "",
+            ".",
+            "3",
+            "3.2",
+            "x.00000001.0.0.1",
+            "3.00000001.0.0",
+            "3.00000001.0.0.1.1_0_1.9.9",
+        ] {
             check(text, malformed);
         }
         check("1.00000001.0.0", |e| matches!(e, TokenError::Version { .. }));
         check("17.what.ever", |e| matches!(e, TokenError::Version { .. }));
         for text in [
-            "2.0000001.0.0.1",
-            "2.+0000001.0.0.1",
-            "2.00000001.-1.0.1",
-            "2.00000001.zzzzzzzz.0.1",
-            "2.00000001.0.+1.1",
-            "2.00000001.0.zzzzzzzzzzzzzzzz.1",
-            "2.00000001.0.0.0",
-            "2.00000001.0.0.9",
-            "2.00000001.0.0.1.1_0",
-            "2.00000001.0.0.1.1_0_0",
-            "2.00000001.0.0.1.1_0_1_1",
-            "2.00000001.0.0.1.-",
-            "2.00000001.0.ä.1",
+            "3.0000001.0.0.1",
+            "3.+0000001.0.0.1",
+            "3.00000001.-1.0.1",
+            "3.00000001.zzzzzzzz.0.1",
+            "3.00000001.0.+1.1",
+            "3.00000001.0.zzzzzzzzzzzzzzzz.1",
+            "3.00000001.0.0.0",
+            "3.00000001.0.0.9",
+            "3.00000001.0.0.1.1_0",
+            "3.00000001.0.0.1.1_0_0",
+            "3.00000001.0.0.1.1_0_1_1",
+            "3.00000001.0.0.1.-",
+            "3.00000001.0.ä.1",
+            "3.00000001.0.0.1..2-1",
+            "3.00000001.0.0.1..1-1",
+            "3.00000001.0.0.1.1_0_1.zzzzzzzz",
         ] {
             check(text, damaged);
         }

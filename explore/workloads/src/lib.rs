@@ -6,10 +6,11 @@
 
 mod content;
 mod facts;
+mod families;
 mod lengths;
 mod pairs;
 mod plan;
 
 pub use content::MarkSet;
 pub use facts::Facts;
-pub use plan::{Script, plan};
+pub use plan::{FAMILIES, Script, plan};

@@ -17,7 +17,7 @@ const SECOND_100NS: u64 = 10_000_000;
 const FILES: [FileRef; 2] = [FileRef(1), FileRef(2)];
 
 /// What a request is, for people, and how it is made on a file.
-type Kind<'a> = (String, Box<dyn Fn(FileRef) -> Command + 'a>);
+pub(crate) type Kind<'a> = (String, Box<dyn Fn(FileRef) -> Command + 'a>);
 
 /// The scripts with two requests at once.
 pub(crate) fn of_device(target: &Target<'_>) -> Vec<Script> {
@@ -29,7 +29,7 @@ pub(crate) fn of_device(target: &Target<'_>) -> Vec<Script> {
     pairs.filter_map(|(a, b)| Some(pair(target, kinds.get(a)?, kinds.get(b)?))).collect()
 }
 
-fn kinds<'a>(target: &'a Target<'_>) -> Vec<Kind<'a>> {
+pub(crate) fn kinds<'a>(target: &'a Target<'_>) -> Vec<Kind<'a>> {
     let typical = lengths::of_transfers(target.facts).first().copied().unwrap_or(8);
     let mut kinds: Vec<Kind<'a>> = vec![
         (

@@ -5,6 +5,7 @@ use system::{BufferSpec, CallMode, Command, DeviceInfo, FileRef};
 use crate::{
     Facts, MarkSet,
     content::Filling,
+    families,
     lengths::{self, PAGE},
     pairs,
 };
@@ -14,9 +15,14 @@ use crate::{
 pub struct Script {
     /// What it is about, for people: `control code 0x00222003 of \??\Zero`.
     pub about: String,
+    /// The move that it makes, one of [`FAMILIES`]; empty for what any caller does.
+    pub family: &'static str,
     /// The commands, ending with the unload.
     pub commands: Vec<Command>,
 }
+
+/// The moves that scripts make, each by scripts of its own.
+pub const FAMILIES: &[&str] = families::ALL;
 
 /// `DO_BUFFERED_IO` and `DO_DIRECT_IO`: the I/O manager takes care of the buffers of reads and
 /// writes.
@@ -56,6 +62,11 @@ pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet) -> Vec<Script
         let target = Target { path, device, facts, marks };
         scripts.extend(pairs::of_device(&target));
     }
+    for device in devices {
+        let Some(path) = path_of(device) else { continue };
+        let target = Target { path, device, facts, marks };
+        scripts.extend(families::of_device(&target));
+    }
     scripts
 }
 
@@ -67,7 +78,7 @@ fn path_of(device: &DeviceInfo) -> Option<&str> {
 
 pub(crate) fn script(about: String, mut commands: Vec<Command>) -> Script {
     commands.push(Command::Unload);
-    Script { about, commands }
+    Script { about, family: "", commands }
 }
 
 fn take_turns(lanes: Vec<Vec<Script>>) -> Vec<Script> {
@@ -94,7 +105,7 @@ impl Target<'_> {
         self.open_path(file, self.path.to_owned(), mode)
     }
 
-    fn open_path(&self, file: FileRef, path: String, mode: CallMode) -> Command {
+    pub(crate) fn open_path(&self, file: FileRef, path: String, mode: CallMode) -> Command {
         let (access, share) = (GENERIC_READ_WRITE, SHARE_READ_WRITE);
         Command::Open { file, path, access, share, mode }
     }
@@ -149,6 +160,12 @@ impl Target<'_> {
             ));
         }
         list
+    }
+
+    /// The names by which it is reached, its own among them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.device.links.iter().chain([&self.device.name]);
+        names.map(String::as_str).chain([self.path])
     }
 
     fn takes_raw_pointers(&self) -> bool {
@@ -371,9 +388,14 @@ mod tests {
         let facts = Facts { codes: vec![0x22_2003, 0x22_2004], ..Facts::default() };
         for script in plan(&facts, &[device(0)], MarkSet::First) {
             assert_eq!(script.commands.last(), Some(&Command::Unload), "{}", script.about);
-            let count = |is: fn(&Command) -> bool| script.commands.iter().filter(|c| is(c)).count();
+            let each = script.commands.iter().flat_map(|command| match command {
+                Command::Together(commands) => commands.iter().collect(),
+                command => vec![command],
+            });
+            let each: Vec<&Command> = each.collect();
+            let count = |is: fn(&Command) -> bool| each.iter().filter(|c| is(c)).count();
             assert_eq!(
-                count(|c| matches!(c, Command::Open { .. })),
+                count(|c| matches!(c, Command::Open { .. } | Command::OpenRelative { .. })),
                 count(|c| matches!(c, Command::Close { .. })),
                 "{}",
                 script.about

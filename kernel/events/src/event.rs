@@ -7,8 +7,9 @@ use crate::{
     ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn,
     ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck, IrqlChange,
     IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife, LockRelease,
-    LockRequest, MayFail, MemoryFault, MutexAbandon, PoolAllocate, PoolFree, Privileged, Region,
-    RegionFault, ResourceTaken, SwitchPoint, TransferOut, UndefinedDecision, UserFetch,
+    LockRequest, MemoryFault, MutexAbandon, PoolAllocate, PoolFree, Preemption, Privileged,
+    Question, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint, TransferOut,
+    UndefinedDecision, UserFetch, WorkItemFault,
 };
 
 /// Ordinal of an event within its run, from 1.
@@ -80,8 +81,8 @@ events! {
     UndefinedDecision(UndefinedDecision),
     /// A routine was called with an argument that its page does not allow.
     ArgumentOutOfRange(ArgumentOutOfRange),
-    /// A request that may fail was answered.
-    MayFail(MayFail),
+    /// A free choice that an explorer may make otherwise was made.
+    Question(Question),
     /// Pool was asked for.
     PoolAllocate(PoolAllocate),
     /// Pool was given back.
@@ -124,6 +125,10 @@ events! {
     LockFault(LockFault),
     /// Processors spin, and nothing can end it.
     Hang(Hang),
+    /// Nothing can run, and threads wait that nothing but each other can wake.
+    Standstill(Standstill),
+    /// A work item is given back by the routine of the other pair.
+    WorkItemFault(WorkItemFault),
     /// A timer, DPC, APC or dispatcher object is not what the kernel needs it to be.
     KeptObject(KeptObject),
     /// A thread enters a critical or guarded region.
@@ -138,6 +143,8 @@ events! {
     DataRace(DataRace),
     /// An instruction is reached at which the tape may let another processor go on.
     SwitchPoint(SwitchPoint),
+    /// Somebody else goes on, or could.
+    Preemption(Preemption),
     /// The system stops with a bug check.
     BugCheckRaised(BugCheckRaised),
 }

@@ -154,8 +154,14 @@ pub enum Resource {
     },
     /// A work item that was allocated.
     WorkItem,
+    /// A completion routine that runs.
+    CompletionRoutine,
     /// A timer or DPC that is queued, a work item, a thread.
     Running(&'static str),
+    /// An interrupt that is connected; its vector.
+    Interrupt(u32),
+    /// A registered callback: of which kind.
+    Callback(&'static str),
 }
 
 /// A driver took a resource: a device object, a symbolic link, a handle. Pool has its own event.
@@ -163,6 +169,15 @@ pub enum Resource {
 pub struct ResourceTaken {
     /// What.
     pub resource: Resource,
+}
+
+/// A work item is given back by a routine that is not for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkItemFault {
+    /// True if the kernel allocated it, false if it is in memory of the driver's own.
+    pub is_allocated: bool,
+    /// When it was made.
+    pub made: Seq,
 }
 
 /// A resource still there when the driver is gone.

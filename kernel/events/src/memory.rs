@@ -162,17 +162,20 @@ pub struct ArgumentOutOfRange {
     pub ddi: &'static str,
 }
 
-/// A request to the kernel that may fail without a fault of the driver: its question was answered.
+/// A free choice that an explorer may make otherwise: its question was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MayFail {
+pub struct Question {
     /// Number of the kind of question.
     pub kind: u16,
     /// How many questions of this kind came before in the run.
     pub ordinal: u32,
-    /// A digest of the driver's call stack.
+    /// How many answers there are.
+    pub options: u32,
+    /// A digest of the driver's call stack, and of what else makes two questions of one instruction
+    /// different.
     pub stack: u64,
-    /// Whether it fails.
-    pub has_failed: bool,
+    /// The answer; 0 is the friendly one.
+    pub answer: u32,
 }
 
 /// A pool request.

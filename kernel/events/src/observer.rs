@@ -14,7 +14,7 @@ pub enum Verdict {
 }
 
 /// Listens to every event of a run; part of the machine's state, so it can be copied.
-pub trait Observer: Debug {
+pub trait Observer: Debug + Send {
     /// Hears one event before its consequence.
     fn observe(&mut self, origin: &Origin, event: &Event) -> Verdict;
     /// Copies itself, for a snapshot.

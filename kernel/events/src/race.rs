@@ -2,7 +2,7 @@
 
 use guest_memory::GuestAddr;
 
-use crate::{Lock, Seq, ThreadId};
+use crate::ThreadId;
 
 /// Who accesses: what runs in one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ pub struct DataRace {
 }
 
 /// An instruction is about to run at which the tape may let another processor go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwitchPoint {
     /// Who runs it.
     pub who: Who,
@@ -59,6 +59,44 @@ pub struct SwitchPoint {
     pub reached: u32,
     /// Another processor or thread goes on first.
     pub is_switch: bool,
-    /// Spin locks that its processor holds, and since when.
-    pub holds: Vec<(Lock, Seq)>,
+}
+
+/// Where in the driver's code a free moment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FreeMoment {
+    /// Just before a call of this routine.
+    BeforeCall(&'static str),
+    /// Just after one.
+    AfterCall(&'static str),
+    /// Just after it changed its IRQL inline.
+    AfterIrqlChange,
+}
+
+/// A free moment: what runs may be interrupted, and somebody else goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preemption {
+    /// Number of the kind of question.
+    pub kind: u16,
+    /// How many questions of this kind came before in the run.
+    pub ordinal: u32,
+    /// Where.
+    pub moment: FreeMoment,
+    /// A digest of the driver's call stack.
+    pub stack: u64,
+    /// Who runs.
+    pub who: Who,
+    /// Who could go on instead: the answers from 1 on. None if time passes instead.
+    pub others: Vec<Who>,
+    /// A digest of where those stand.
+    pub others_at: u64,
+    /// The answer; 0: nothing happens.
+    pub answer: u32,
+}
+
+impl Preemption {
+    /// Who goes on instead.
+    pub fn next(&self) -> Option<Who> {
+        let place = usize::try_from(self.answer).ok()?.checked_sub(1)?;
+        self.others.get(place).copied()
+    }
 }

@@ -172,3 +172,21 @@ pub struct Hang {
     /// Who holds it, and since when.
     pub holder: Option<(ThreadId, Seq)>,
 }
+
+/// A thread that waits without a time out, and that no APC can wake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SleepingThread {
+    /// Which.
+    pub thread: ThreadId,
+    /// The objects that it waits for; all of them, if there are several.
+    pub objects: Vec<GuestAddr>,
+    /// Threads among them: it waits for their end.
+    pub joins: Vec<ThreadId>,
+}
+
+/// Nothing can run, and no timer is due that could change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standstill {
+    /// Who waits.
+    pub sleeping: Vec<SleepingThread>,
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use choice_tape::{ChoiceKind, Tape};
 use cpu::{Clock, Processor, Registers};
-use events::{Event, IrqlChange, MayFail, Observer, Origin, Seq, ThreadId, Verdict};
+use events::{Event, IrqlChange, Observer, Origin, Question, Seq, ThreadId, Verdict};
 use guest_memory::{GuestAddr, GuestMemory, Limits};
 use happens_before::Lane;
 use nt_abi::Irql;
@@ -170,9 +170,12 @@ pub struct Kernel {
 const BOOT_SYSTEM_TIME_100NS: u64 = 133_485_408_000_000_000;
 
 /// FNV-1a by words: fixed for all times and hosts, which a standard hasher is not.
-const DIGEST_START: u64 = 0xcbf2_9ce4_8422_2325;
+pub(crate) const DIGEST_START: u64 = 0xcbf2_9ce4_8422_2325;
 
-fn digest_of(digest: u64, word: u64) -> u64 {
+/// Questions of one kind whose place is told, per run: a driver that loops asks the same ones.
+const MOST_PLACED: u32 = 1024;
+
+pub(crate) fn digest_of(digest: u64, word: u64) -> u64 {
     (digest ^ word).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
@@ -272,14 +275,28 @@ impl Kernel {
 
     /// Asks the tape whether a request of the driver fails that may fail, and says so.
     pub fn is_to_fail(&mut self, kind: ChoiceKind) -> CallResult<bool> {
+        Ok(self.ask_here(kind, 2, 0)? != 0)
+    }
+
+    /// Asks the tape a question that belongs to the place where the driver is, and says so. What
+    /// has another `detail` is another question at the same place.
+    pub fn ask_here(&mut self, kind: ChoiceKind, options: u32, detail: u64) -> CallResult<u32> {
         let ordinal = self.tape.asked(kind);
-        let has_failed = self.ask(kind, 2) != 0;
+        let answer = self.ask(kind, options);
+        if ordinal >= MOST_PLACED && answer == 0 {
+            return Ok(answer);
+        }
+        let stack = self.stack_digest(detail);
+        let event = Question { kind: kind.number, ordinal, options, stack, answer };
+        self.emit(Event::Question(event))?;
+        Ok(answer)
+    }
+
+    /// A digest of the driver's call stack, and of a number.
+    pub(crate) fn stack_digest(&self, detail: u64) -> u64 {
         let of_driver = |(at, _): &(GuestAddr, bool)| self.image_at(*at).is_some();
         let frames = self.backtrace().into_iter().filter(of_driver);
-        let stack = frames.fold(DIGEST_START, |digest, (at, _)| digest_of(digest, at.0));
-        let event = MayFail { kind: kind.number, ordinal, stack, has_failed };
-        self.emit(Event::MayFail(event))?;
-        Ok(has_failed)
+        frames.fold(digest_of(DIGEST_START, detail), |digest, (at, _)| digest_of(digest, at.0))
     }
 
     /// Adds a routine to the digest of calls.

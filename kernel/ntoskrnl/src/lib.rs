@@ -19,8 +19,10 @@ mod kernel;
 mod lock_testing;
 pub mod map;
 mod points;
+mod preempt;
 mod run_loop;
 mod snapshot;
+mod standstill;
 #[cfg(test)]
 mod testing;
 mod turn;

@@ -1,16 +1,16 @@
 //! The run loop: picks a thread, runs guest code, carries out its exits, and applies flows.
 
-use cpu::{Exit, Fault, Grant, Vector};
+use cpu::{Exit, Fault, Grant, PrivilegedOp, Vector};
 use events::{
-    Decided, EntryPoint, EntryReturn, Event, IrqlLimit, LimitBroken, RegionFault, RegionMisuse,
-    ThreadId, UndefinedDecision,
+    Decided, EntryPoint, EntryReturn, Event, FreeMoment, IrqlLimit, LimitBroken, RegionFault,
+    RegionMisuse, START_PROCESSOR, ThreadId, UndefinedDecision,
 };
 use guest_memory::GuestAddr;
 use nt_abi::{Irql, NtStatus};
 
 use crate::{
     Activation, CallResult, Export, ExportTable, Flow, GuestCall, Kernel, Stop, TrapTarget, frame,
-    io,
+    io::{self, CallStage},
     ke::{RegionDepth, SpinState, ThreadState},
     ps,
 };
@@ -21,6 +21,8 @@ const RSP: usize = 4;
 
 /// Events that others get to come to rest after a service has finished.
 const SETTLE_EVENTS: u64 = 500_000;
+/// Turns between two events: a machine that only switches is at an end.
+const MOST_ROUNDS: u32 = 1 << 20;
 
 /// The APCs of a thread that ends are run down; its requests are cancelled.
 #[derive(Clone, Debug)]
@@ -75,7 +77,14 @@ impl Kernel {
     /// Makes a processor current on which a service can start.
     fn free_processor(&mut self) -> CallResult<()> {
         let is_low = |core: &crate::Core| core.irql < Irql::DISPATCH_LEVEL;
-        let idle = self.cores.iter().position(|core| core.thread.is_none() && is_low(core));
+        let cores = self.cores.iter().enumerate();
+        let idle = cores.filter(|(_, core)| core.thread.is_none() && is_low(core));
+        let idle: Vec<usize> = idle.map(|(index, _)| index).collect();
+        let choice = match u32::try_from(idle.len()) {
+            Ok(options @ 2..) => self.tape.ask_lot(START_PROCESSOR, options),
+            _ => 0,
+        };
+        let idle = idle.get(choice as usize).copied();
         let Some(index) = idle.or_else(|| self.cores.iter().position(is_low)) else {
             return Err(Stop::unsupported("a call while every processor is at DISPATCH_LEVEL"));
         };
@@ -94,10 +103,19 @@ impl Kernel {
     /// interrupt time.
     pub fn run(&mut self, thread: ThreadId, until_100ns: u64) -> CallResult<Rest> {
         let mut settled_events = None;
-        self.cut_turn();
+        let mut standing = (0, 0);
+        self.end_turn();
         loop {
             if self.clock.events >= self.config.limit_events {
                 return Err(Stop::Limit { what: format!("{} events", self.config.limit_events) });
+            }
+            standing = match standing {
+                (events, rounds) if events == self.clock.events => (events, rounds + 1),
+                _ => (self.clock.events, 0),
+            };
+            if standing.1 > MOST_ROUNDS {
+                let what = format!("{MOST_ROUNDS} switches in a row in which nobody ran");
+                return Err(Stop::Limit { what });
             }
             if self.ke.thread(thread).result.is_some() {
                 let end = self.clock.events.saturating_add(SETTLE_EVENTS);
@@ -116,6 +134,9 @@ impl Kernel {
             }
             let is_finished = self.ke.thread(thread).result.is_some();
             if is_finished && self.stuck_processor().is_none() {
+                if self.next_due_100ns().is_none() {
+                    self.report_standstill()?;
+                }
                 return Ok(Rest::Finished);
             }
             match self.next_due_100ns() {
@@ -128,16 +149,17 @@ impl Kernel {
                     if due.is_none() {
                         self.report_hang()?;
                     }
+                    self.report_standstill()?;
                     return Ok(if is_finished { Rest::Finished } else { Rest::Blocked });
                 }
             }
         }
     }
 
-    /// Carries out one stretch on the current processor: a DPC, a switch of threads, or guest code
-    /// up to its next exit.
+    /// Carries out one stretch on the current processor: an interrupt, a DPC, a switch of threads,
+    /// or guest code up to its next exit.
     fn advance(&mut self) -> CallResult<()> {
-        if self.deliver_dpc()? {
+        if self.deliver_interrupt()? || self.deliver_dpc()? {
             self.note_progress();
             return Ok(());
         }
@@ -202,6 +224,11 @@ impl Kernel {
     pub(crate) fn put_away(&mut self, state: ThreadState) {
         let core = self.core_mut();
         let Some(id) = core.thread.take() else { return };
+        if self.tape.has_priorities() {
+            // Whoever has the highest priority of all goes on, not who is next here.
+            self.end_turn();
+        }
+        let core = self.core_mut();
         let regs = core.regs.clone();
         // Below DISPATCH_LEVEL the level belongs to the thread.
         let irql = (core.irql, core.irql_changed);
@@ -289,6 +316,9 @@ impl Kernel {
             Exit::Privileged { op, next } => {
                 self.privileged(op)?;
                 self.regs().rip = next.0;
+                if matches!(op, PrivilegedOp::WriteControl { control: 8, .. }) {
+                    self.is_preempted_here(FreeMoment::AfterIrqlChange);
+                }
                 Ok(())
             }
             Exit::Watched(objection) => {
@@ -354,19 +384,18 @@ impl Kernel {
     }
 
     fn call_export(&mut self, export: &Export) -> CallResult<()> {
-        if self.is_cut_before_call() {
+        let from = self.return_address()?;
+        let name = export.written_as.unwrap_or(export.name);
+        self.core_mut().call = Some((name, from));
+        if self.is_cut_before_call(name)? {
+            self.core_mut().call = None;
             return Ok(());
         }
         self.clock.events += 1;
         self.digest_call(export.name);
-        let from = self.return_address()?;
-        self.core_mut().call = Some((export.written_as.unwrap_or(export.name), from));
         self.check_irql(export.irql, export.ddi)?;
         match (export.call)(self) {
-            Ok(Flow::Return(value)) => {
-                self.finish_export(value, from);
-                Ok(())
-            }
+            Ok(Flow::Return(value)) => self.finish_export(value, (name, from)),
             Err(Stop::Exception(exception)) => {
                 self.core_mut().call = None;
                 let flow = self.raise(exception);
@@ -376,7 +405,6 @@ impl Kernel {
             flow => {
                 if !matches!(flow, Ok(Flow::Resume)) {
                     let regs = Box::new(self.core().regs.clone());
-                    let name = export.written_as.unwrap_or(export.name);
                     self.activations().push(Activation::Export(regs, name));
                 }
                 // What is wrong with the end of a thread is wrong at the call that ends it.
@@ -390,11 +418,16 @@ impl Kernel {
 
     /// Asks whether another processor or thread goes on before this call; it is made when its
     /// thread goes on, without asking again.
-    fn is_cut_before_call(&mut self) -> bool {
-        let was_cut = std::mem::take(&mut self.current_thread().was_preempted_at_call);
-        let is_cut = !was_cut && self.is_preempted_here();
-        self.current_thread().was_preempted_at_call = is_cut;
-        is_cut
+    fn is_cut_before_call(&mut self, name: &'static str) -> CallResult<bool> {
+        let thread = self.current_thread();
+        if std::mem::take(&mut thread.was_preempted_at_call) {
+            return Ok(false);
+        }
+        let id = thread.id;
+        let is_cut = self.is_preempted_here(FreeMoment::BeforeCall(name))
+            || io::cancel_if_chosen(self, CallStage::Before)?;
+        self.ke.thread_mut(id).was_preempted_at_call = is_cut;
+        Ok(is_cut)
     }
 
     /// Reports a call outside of its documented limit. The name is that of the current call.
@@ -414,14 +447,36 @@ impl Kernel {
         self.read_scalar(rsp).map(GuestAddr)
     }
 
-    fn finish_export(&mut self, value: u64, from: GuestAddr) {
+    fn finish_export(
+        &mut self,
+        value: u64,
+        (name, from): (&'static str, GuestAddr),
+    ) -> CallResult<()> {
+        self.core_mut().call = Some((name, from));
+        let is_cut = self.is_preempted_here(FreeMoment::AfterCall(name));
         self.core_mut().call = None;
         let rsp = self.gpr(RSP);
         self.set_gpr(RSP, rsp.wrapping_add(8));
         self.set_gpr(RAX, value);
         self.regs().rip = from.0;
-        self.is_preempted_here();
-        self.suspend_if_chosen();
+        self.share_interrupt_if_chosen();
+        if self.moves_now() || self.suspend_if_chosen()? || is_cut {
+            return Ok(());
+        }
+        io::cancel_if_chosen(self, CallStage::After).map(drop)
+    }
+
+    /// Takes the current thread off its processor if it is to go on on another one; says whether it
+    /// did.
+    fn moves_now(&mut self) -> bool {
+        let Some(id) = self.core().thread else { return false };
+        let moves = std::mem::take(&mut self.ke.thread_mut(id).moves_after_call);
+        if moves && self.cores.len() > 1 && self.irql() < Irql::DISPATCH_LEVEL {
+            self.put_away(ThreadState::Ready);
+            self.ke.make_ready(id);
+            self.cut_turn();
+        }
+        moves
     }
 
     /// A routine that the kernel called has returned.
@@ -538,12 +593,11 @@ impl Kernel {
                     self.finish_service(value);
                     return Ok(());
                 }
-                Some(Activation::Export(regs, _)) => {
+                Some(Activation::Export(regs, name)) => {
                     // The export may have changed the IRQL; nothing else of the processor.
                     self.restore_registers(*regs);
                     let from = self.return_address()?;
-                    self.finish_export(value, from);
-                    return Ok(());
+                    return self.finish_export(value, (name, from));
                 }
                 Some(Activation::Interrupted(regs) | Activation::Raised(regs)) => {
                     self.restore_registers(*regs);

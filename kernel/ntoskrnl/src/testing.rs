@@ -66,7 +66,7 @@ pub(crate) fn kernel_of(processors: u8, deviations: impl IntoIterator<Item = Dev
     crate::ke::start(&mut k).expect("a fresh memory has room");
     crate::ob::start(&mut k).expect("a fresh memory has room");
     crate::ps::start(&mut k).expect("a fresh memory has room");
-    crate::io::start(&mut k);
+    crate::io::start(&mut k).expect("a fresh memory has room");
     let (_, high) = mm::allocate_stack(&mut k).expect("a fresh memory has room");
     k.regs().gpr[4] = high.0 - 0x1000 + 8;
     k

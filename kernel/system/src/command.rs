@@ -91,6 +91,24 @@ pub enum CallMode {
     Overlapped,
 }
 
+/// Requests beside reads, writes and device controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherRequest {
+    /// `NtFlushBuffersFile`.
+    Flush,
+    /// `NtFsControlFile` with this code and two buffers of eight bytes.
+    FileSystemControl {
+        /// The code.
+        code: u32,
+    },
+    /// `NtQueryInformationFile`.
+    QueryInformation,
+    /// `NtSetInformationFile`.
+    SetInformation,
+    /// `NtQueryVolumeInformationFile`.
+    QueryVolumeInformation,
+}
+
 /// One action of the outside world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -134,6 +152,22 @@ pub enum Command {
         /// Position.
         offset_bytes: i64,
     },
+    /// Another request that user mode can send to any file.
+    Other {
+        /// The file.
+        file: FileRef,
+        /// Which.
+        request: OtherRequest,
+    },
+    /// Opens a name relative to an open file.
+    OpenRelative {
+        /// The number that later commands use.
+        file: FileRef,
+        /// The open file.
+        root: FileRef,
+        /// The name.
+        name: String,
+    },
     /// `DeviceIoControl`.
     DeviceControl {
         /// The file.
@@ -156,8 +190,16 @@ pub enum Command {
         time_100ns: u64,
     },
     /// Requests that are under way together: each comes from a thread of its own. Only commands
-    /// about an open file can be.
+    /// about an open file can be, and
+    /// interrupts.
     Together(Vec<Command>),
+    /// A device raises an interrupt.
+    Interrupt {
+        /// Its vector.
+        vector: u32,
+        /// How long from now. With 0, the reply says whether a routine claimed it.
+        after_100ns: u64,
+    },
     /// Announces the shutdown to drivers that registered for it.
     Shutdown,
 }
@@ -170,11 +212,14 @@ impl Command {
             | Self::Read { file, .. }
             | Self::Write { file, .. }
             | Self::DeviceControl { file, .. }
+            | Self::Other { file, .. }
             | Self::Cancel { file } => Some(*file),
             Self::Load
             | Self::Unload
             | Self::Open { .. }
+            | Self::OpenRelative { .. }
             | Self::Idle { .. }
+            | Self::Interrupt { .. }
             | Self::Together(_)
             | Self::Shutdown => None,
         }

@@ -5,16 +5,21 @@
 
 mod buffer;
 mod command;
+mod elsewhere;
 mod image;
 mod machine;
+mod other;
 mod service;
 mod together;
 
 pub use command::{
     BufferSpec, CallMode, Command, Content, DeviceAccess, DeviceInfo, FieldSpec, FieldValue,
-    FileRef, Mark, Reply, Stopped,
+    FileRef, Mark, OtherRequest, Reply, Stopped,
 };
 pub use machine::{
     Coverage, Machine, MachineConfig, MachineSnapshot, StackFrame, TraceLine, modules,
 };
-pub use ntoskrnl::MAX_PROCESSORS;
+pub use ntoskrnl::{
+    MAX_PROCESSORS,
+    ke::{InterruptLine, LineKind},
+};

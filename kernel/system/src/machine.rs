@@ -11,7 +11,7 @@ use ntoskrnl::{
 };
 use pe_image::Image;
 
-use crate::{Command, DeviceInfo, FileRef, Reply, Stopped, image};
+use crate::{Command, DeviceInfo, FileRef, InterruptLine, Reply, Stopped, image};
 
 /// What a machine is made from.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct MachineConfig {
     pub trace: bool,
     /// How many processors it has, at least 1.
     pub processors: u8,
+    /// Interrupts of the driver's device.
+    pub lines: Vec<InterruptLine>,
 }
 
 /// Bounds of one machine's memory: 256 MiB of frames.
@@ -56,6 +58,9 @@ pub(crate) struct State {
     /// Threads of the calling process. While one is blocked in a call, the next command comes from
     /// another.
     pub(crate) callers: Vec<ThreadId>,
+    /// Threads of another process that shares handles with the calling one; none until the tape
+    /// asks for it.
+    pub(crate) elsewhere: Vec<ThreadId>,
     /// Why the machine is over.
     pub(crate) ended: Option<Stopped>,
     /// Handles of open files.
@@ -107,11 +112,12 @@ impl Machine {
         tape: Tape,
         observer: Box<dyn Observer>,
     ) -> Result<Self, Stopped> {
-        let MachineConfig { image, image_name, fill, limit_events, record, trace, processors } =
-            config;
+        let MachineConfig { image, image_name, lines, .. } = config;
+        let MachineConfig { fill, limit_events, record, trace, processors, .. } = config;
         let config = Config { fill, limit_events, record, trace, processors };
         let mut k = Kernel::new(config, &modules(), observer, tape, LIMITS);
         let state = start(&mut k).map_err(stopped)?;
+        lines.into_iter().for_each(|line| k.declare_line(line));
         let unmodelled = image::unmodelled(&k, &image);
         let image_base = image::load(&mut k, &image_name, Arc::clone(&image))?;
         Ok(Self { kernel: k, image, image_base, unmodelled, state })
@@ -239,6 +245,12 @@ impl Machine {
         self.kernel.memory.shared_pages()
     }
 
+    /// Instructions that touch what several threads or processors touch and one of them writes,
+    /// while that was tracked.
+    pub fn sharing_instructions(&self) -> Vec<GuestAddr> {
+        self.kernel.memory.sharing_instructions()
+    }
+
     /// Accesses to the logged bytes, in order.
     pub fn access_log(&self) -> Vec<Logged> {
         self.kernel.memory.access_log().to_vec()
@@ -266,6 +278,11 @@ impl Machine {
     /// A digest of the kernel routines that the driver called so far, in order.
     pub fn call_digest(&self) -> u64 {
         self.kernel.call_digest
+    }
+
+    /// How many processors it has.
+    pub fn processors(&self) -> u8 {
+        u8::try_from(self.kernel.cores.len()).unwrap_or(u8::MAX)
     }
 
     /// The event clock.
@@ -316,10 +333,11 @@ fn start(k: &mut Kernel) -> Result<State, Stop> {
     let system_thread = ps::create_thread(k, system, true)?;
     let client = ps::create_process(k, "client.exe")?;
     let caller = ps::create_thread(k, client, false)?;
-    io::start(k);
+    io::start(k)?;
     start_data(k)?;
     let files = BTreeMap::new();
-    Ok(State { system_thread, callers: vec![caller], ended: None, files, is_loaded: false })
+    let (callers, elsewhere) = (vec![caller], Vec::new());
+    Ok(State { system_thread, callers, elsewhere, ended: None, files, is_loaded: false })
 }
 
 /// Maps and fills the variables that the images export.

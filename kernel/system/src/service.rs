@@ -6,7 +6,10 @@ use nt_abi::{
     NtStatus,
     constants::{
         IRP_MJ_COUNT, IRP_MJ_NAMES,
-        io::{FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT, OBJ_CASE_INSENSITIVE, SYNCHRONIZE},
+        io::{
+            FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT,
+            OBJ_CASE_INSENSITIVE, SYNCHRONIZE,
+        },
     },
     structures::io::DRIVER_OBJECT,
 };
@@ -21,15 +24,20 @@ use ntoskrnl::{
 
 use crate::{
     BufferSpec, CallMode, Command, DeviceAccess, DeviceInfo, FileRef, Machine, Reply,
-    buffer::Buffer, image, together,
+    buffer::Buffer, elsewhere, image, other, together,
 };
 
 /// The name of the driver's service.
 const SERVICE: &str = "driver";
 /// Length of an `IO_STATUS_BLOCK`: status, padding, information.
 const STATUS_BLOCK_BYTES: u64 = 0x10;
+/// `FILE_SHARE_READ | FILE_SHARE_WRITE`.
+const FILE_SHARE_READ_WRITE: u32 = 3;
 /// Rounds of system work after a command; each may cause more.
 const MOST_SYSTEM_WORK: usize = 10_000;
+
+/// How long neighbours of the driver get at the end to let go of requests: 100 ms.
+const NEIGHBOURS_REST_100NS: u64 = 1_000_000;
 
 /// Carries out one command.
 pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
@@ -41,29 +49,57 @@ pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
             open(m, *file, path, (*access, *share), *mode)
         }
         Command::Close { file } => close(m, *file),
-        Command::Read { file, buffer, offset_bytes } => {
+        Command::Read { file, buffer, offset_bytes } => elsewhere::request(m, *file, |m| {
             transfer(m, *file, buffer, *offset_bytes, service::read_file)
-        }
-        Command::Write { file, buffer, offset_bytes } => {
+        }),
+        Command::Write { file, buffer, offset_bytes } => elsewhere::request(m, *file, |m| {
             transfer(m, *file, buffer, *offset_bytes, service::write_file)
-        }
+        }),
         Command::DeviceControl { file, code, input, output } => {
-            device_control(m, *file, *code, (input, output))
+            elsewhere::request(m, *file, |m| device_control(m, *file, *code, (input, output)))
         }
         Command::Cancel { file } => {
             with_file(m, *file, |m, handle| caller_service(m, |k| service::cancel_file(k, handle)))
         }
+        Command::Other { file, request } => other::execute(m, *file, *request),
+        Command::OpenRelative { file, root, name } => open_relative(m, *file, *root, name),
         Command::Idle { time_100ns } => idle(m, *time_100ns),
+        Command::Interrupt { vector, after_100ns } => interrupt(m, *vector, *after_100ns),
         Command::Together(commands) => together::execute(m, commands),
     }?;
     system_work(m)?;
     Ok(reply)
 }
 
-/// End of the run: what nobody completed.
+/// End of the run, and of the calling process: what nobody completed.
 pub(crate) fn finish(m: &mut Machine) -> CallResult<()> {
+    if service::had_neighbours(&m.kernel) {
+        // What they still keep goes on its way.
+        idle(m, NEIGHBOURS_REST_100NS)?;
+    }
     system_work(m)?;
+    if service::outstanding_requests(&m.kernel) > 0 {
+        end_caller(m)?;
+    }
     service::report_stuck_requests(&mut m.kernel)
+}
+
+/// A caller that ends with requests outstanding: the I/O manager cancels the requests of its
+/// threads and waits for them, then the handles are closed (`kernel/canceling-irps`). Whatever the
+/// commands before did, a request is stuck only after that. The process that shares its handles
+/// ends with it.
+fn end_caller(m: &mut Machine) -> CallResult<()> {
+    let threads = m.state.callers.iter().chain(&m.state.elsewhere).copied();
+    for thread in threads.collect::<Vec<ThreadId>>() {
+        // On another thread: its own may be blocked in a call.
+        let ending = idle_caller(m, &[])?;
+        run_service(m, ending, |k| service::end_thread(k, thread))?;
+    }
+    let files: Vec<FileRef> = m.state.files.keys().copied().collect();
+    for file in files {
+        close(m, file)?;
+    }
+    system_work(m)
 }
 
 pub(crate) fn done(status: NtStatus) -> Reply {
@@ -165,7 +201,7 @@ fn load(m: &mut Machine) -> CallResult<Reply> {
     Ok(reply)
 }
 
-fn with_file(
+pub(crate) fn with_file(
     m: &mut Machine,
     file: FileRef,
     then: impl FnOnce(&mut Machine, Handle) -> CallResult<Reply>,
@@ -183,6 +219,27 @@ fn open(
     (access, share): (u32, u32),
     mode: CallMode,
 ) -> CallResult<Reply> {
+    let attributes = ObjectAttributes::path(Name::new(path), OBJ_CASE_INSENSITIVE);
+    open_object(m, file, attributes, (access, share), mode)
+}
+
+/// Opens a name relative to an open file, for everything, shared with all.
+fn open_relative(m: &mut Machine, file: FileRef, root: FileRef, name: &str) -> CallResult<Reply> {
+    with_file(m, root, |m, handle| {
+        let mut attributes = ObjectAttributes::path(Name::new(name), OBJ_CASE_INSENSITIVE);
+        attributes.root = Some(handle);
+        let access = (FILE_GENERIC_READ | FILE_GENERIC_WRITE, FILE_SHARE_READ_WRITE);
+        open_object(m, file, attributes, access, CallMode::Synchronous)
+    })
+}
+
+fn open_object(
+    m: &mut Machine,
+    file: FileRef,
+    attributes: ObjectAttributes,
+    (access, share): (u32, u32),
+    mode: CallMode,
+) -> CallResult<Reply> {
     let caller = caller_process(m);
     m.kernel.enter_process(caller);
     let block = mm::map_user(&mut m.kernel, STATUS_BLOCK_BYTES + 8)?;
@@ -192,7 +249,7 @@ fn open(
         CallMode::Overlapped => 0,
     };
     let wish = CreateFile {
-        attributes: ObjectAttributes::path(Name::new(path), OBJ_CASE_INSENSITIVE),
+        attributes,
         access: access | SYNCHRONIZE,
         share,
         disposition: FILE_OPEN,
@@ -206,6 +263,8 @@ fn open(
     if let Reply::Done { status, .. } = reply
         && status.is_success()
     {
+        // Whoever ran last may be of another process.
+        m.kernel.enter_process(caller);
         let handle = Handle(peek(&m.kernel, handle_at));
         m.state.files.insert(file, handle);
     }
@@ -213,9 +272,14 @@ fn open(
 }
 
 fn close(m: &mut Machine, file: FileRef) -> CallResult<Reply> {
-    let reply = with_file(m, file, |m, handle| caller_service(m, |k| service::close(k, handle)));
+    let reply = with_file(m, file, elsewhere::close);
     m.state.files.remove(&file);
     reply
+}
+
+/// A thread of the caller closes a handle.
+pub(crate) fn close_handle(m: &mut Machine, handle: Handle) -> CallResult<Reply> {
+    caller_service(m, |k| service::close(k, handle))
 }
 
 fn transfer(
@@ -246,6 +310,7 @@ fn device_control(
             handle,
             iosb: iosb.at,
             code,
+            is_file_system: false,
             input: (input.at, input.length_bytes),
             output: (output.at, output.length_bytes),
         };
@@ -266,7 +331,7 @@ pub(crate) fn request_buffers(m: &mut Machine, spec: &BufferSpec) -> CallResult<
 }
 
 /// Makes a call with buffers, and reads what came of it.
-fn request(
+pub(crate) fn request(
     m: &mut Machine,
     iosb: Buffer,
     buffers: &[Buffer],
@@ -322,6 +387,23 @@ fn idle(m: &mut Machine, time_100ns: u64) -> CallResult<Reply> {
     m.kernel.begin(thread, |_| Ok(Flow::Wait(wait, Vec::new())))?;
     m.kernel.run(thread, until)?;
     Ok(done(NtStatus::STATUS_SUCCESS))
+}
+
+/// A device raises an interrupt, now or later.
+fn interrupt(m: &mut Machine, vector: u32, after_100ns: u64) -> CallResult<Reply> {
+    if !m.kernel.ke.is_connected(vector) {
+        return Ok(done(NtStatus::STATUS_NOT_FOUND));
+    }
+    let claimed = m.kernel.ke.claimed_interrupts();
+    m.kernel.expect_interrupt(vector, after_100ns);
+    if after_100ns > 0 {
+        return Ok(done(NtStatus::STATUS_SUCCESS));
+    }
+    // A call that does nothing: what the interrupt leads to comes to rest.
+    let thread = idle_caller(m, &[])?;
+    run_service(m, thread, |_| Ok(Flow::Return(0)))?;
+    let was_claimed = m.kernel.ke.claimed_interrupts() > claimed;
+    Ok(done(if was_claimed { NtStatus::STATUS_SUCCESS } else { NtStatus::STATUS_UNSUCCESSFUL }))
 }
 
 /// Devices that exist now.

@@ -29,6 +29,11 @@ pub(crate) fn execute(m: &mut Machine, commands: &[Command]) -> CallResult<Reply
     let mut started: Vec<Result<Started, NtStatus>> = Vec::new();
     let mut closed = Vec::new();
     for command in commands {
+        if let Command::Interrupt { vector, after_100ns } = *command {
+            m.kernel.expect_interrupt(vector, after_100ns);
+            started.push(Err(NtStatus::STATUS_SUCCESS));
+            continue;
+        }
         let taken: Vec<ThreadId> = started.iter().flatten().map(|s| s.thread).collect();
         let thread = idle_caller(m, &taken)?;
         started.push(start(m, thread, command)?);
@@ -89,6 +94,7 @@ fn start(
                 handle,
                 iosb: iosb.at,
                 code: *code,
+                is_file_system: false,
                 input: (input.at, input.length_bytes),
                 output: (output.at, output.length_bytes),
             };
@@ -99,10 +105,11 @@ fn start(
             begin(m, &|k| service::cancel_file(k, handle))?;
             None
         }
-        _ => {
+        Command::Close { .. } => {
             begin(m, &|k| service::close(k, handle))?;
             None
         }
+        _ => return Ok(Err(NtStatus::STATUS_INVALID_PARAMETER)),
     };
     Ok(Ok(Started { thread, buffers }))
 }

@@ -1,8 +1,8 @@
 //! Words for messages and history that several rules use.
 
 use events::{
-    BlockKind, Decided, EntryPoint, ExceptionEscape, IrpId, KeptFault, LeftBehind, MemoryFault,
-    Privileged, PrivilegedSink, Region, Seq, UndefinedDecision,
+    BlockKind, Decided, EntryPoint, ExceptionEscape, IrpId, KeptFault, LeftBehind, LockKind,
+    MemoryFault, Privileged, PrivilegedSink, Region, Seq, UndefinedDecision,
 };
 use guest_memory::{AccessKind, Block, Near};
 use nt_abi::{
@@ -17,6 +17,23 @@ pub(crate) fn verb(kind: AccessKind) -> &'static str {
         AccessKind::Read => "reads",
         AccessKind::Write => "writes",
         AccessKind::Execute => "executes",
+    }
+}
+
+/// A lock by its kind.
+pub(crate) fn lock(kind: LockKind) -> &'static str {
+    match kind {
+        LockKind::SpinLock => "the spin lock",
+        LockKind::QueuedSpinLock => "the queued spin lock",
+        LockKind::ReaderWriterSpinLock => "the reader/writer spin lock",
+        LockKind::InterruptSpinLock => "the interrupt spin lock",
+        LockKind::CancelSpinLock => "the cancel spin lock",
+        LockKind::FastMutex => "the fast mutex",
+        LockKind::GuardedMutex => "the guarded mutex",
+        LockKind::Mutex => "the mutex",
+        LockKind::Resource => "the executive resource",
+        LockKind::PushLock => "the push lock",
+        LockKind::RundownProtection => "run-down protection",
     }
 }
 

@@ -10,7 +10,7 @@ mod exposure;
 mod io_control;
 mod irp;
 mod irql;
-mod lock;
+pub mod lock;
 mod memory;
 mod pool;
 pub mod race;
@@ -20,6 +20,7 @@ mod timer;
 mod unload;
 pub mod user_buffer;
 mod wait;
+mod work_item;
 
 use std::fmt;
 
@@ -70,6 +71,7 @@ const AREAS: &[&[Entry]] = &[
     apc::ENTRIES,
     bug_check::ENTRIES,
     argument::ENTRIES,
+    work_item::ENTRIES,
 ];
 
 /// Lists every rule, by area.

@@ -2,7 +2,7 @@
 
 use nt_abi::Irql;
 
-use crate::Rule;
+use crate::{Rule, Severity};
 
 /// A place in the driver, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,9 @@ pub struct Context {
 pub struct Finding {
     /// The rule.
     pub rule: &'static Rule,
+    /// How bad it is: as bad as the rule says, or only a hazard where it took a neighbour that is
+    /// not there today.
+    pub severity: Severity,
     /// The particular case.
     pub message: String,
     /// Where.
@@ -73,6 +76,10 @@ pub struct Finding {
     pub context: Context,
     /// How it came about, oldest first.
     pub history: Vec<Step>,
+    /// What the run needs to get there: answers of the kernel, and requests where there are many.
+    pub needs: Vec<String>,
+    /// In how many of all runs it was seen.
+    pub seen: (u32, u32),
     /// The token that replays it.
     pub replay: String,
     /// The run it was found in, from 1, and how many there were to be.

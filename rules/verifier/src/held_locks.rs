@@ -46,6 +46,8 @@ pub struct HeldLocks {
     /// For each processor the threads that its DPCs run on.
     dpcs: BTreeMap<u8, Vec<ThreadId>>,
     order: LockOrder,
+    /// Locks that threads asked for and did not get yet.
+    wanted: BTreeMap<ThreadId, (LockRequest, Origin)>,
 }
 
 impl HeldLocks {
@@ -93,6 +95,23 @@ impl HeldLocks {
         edges.iter().find_map(|edge| self.order.cycle(edge))
     }
 
+    /// Returns what a thread asked for last and did not get, and when it asked.
+    pub fn wanted(&self, thread: ThreadId) -> Option<&(LockRequest, Origin)> {
+        self.wanted.get(&thread)
+    }
+
+    /// Lists everything that is held.
+    pub fn all(&self) -> &[HeldLock] {
+        &self.held
+    }
+
+    fn want(&mut self, origin: &Origin, request: &LockRequest) {
+        if request.is_try || self.holder(origin) != Holder::Thread(origin.thread) {
+            return;
+        }
+        self.wanted.insert(origin.thread, (*request, *origin));
+    }
+
     /// What a request adds to the order of locks: it waits while others are held.
     fn edges(
         &self,
@@ -136,6 +155,7 @@ impl HeldLocks {
                 }
             }
             Event::LockRequest(request) => {
+                self.want(origin, request);
                 for edge in self.edges(request, origin, entry) {
                     self.order.add(edge);
                 }
@@ -163,6 +183,9 @@ impl HeldLocks {
         entry: Option<(EntryPoint, Seq)>,
     ) {
         let (lock, holder) = (acquire.lock, self.holder(origin));
+        if self.wanted.get(&origin.thread).is_some_and(|(wanted, _)| wanted.lock == lock) {
+            self.wanted.remove(&origin.thread);
+        }
         let known = self.held.iter_mut().find(|held| held.lock == lock && held.holder == holder);
         if let Some(known) = known {
             known.depth += 1;

@@ -1,15 +1,15 @@
 //! Facts that several rules need, kept once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    DataRace, Decided, EntryPoint, Event, IrpId, IrqlChange, MayFail, Origin, Seq, SwitchPoint,
-    ThreadId, UserFetch,
+    DataRace, Decided, EntryPoint, Event, IrpId, IrqlChange, Origin, Preemption, Question, Seq,
+    SwitchPoint, ThreadId, UserFetch,
 };
 use guest_memory::{Block, GuestAddr};
 use nt_abi::NtStatus;
 
-use crate::HeldLocks;
+use crate::{HeldLock, HeldLocks};
 
 /// What happened to an IRP.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -43,6 +43,17 @@ pub struct Fetch {
     pub irp: Option<IrpId>,
 }
 
+/// Somebody arrived at a point that the tape set.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// When and where.
+    pub origin: Origin,
+    /// Who, and what became of it.
+    pub point: SwitchPoint,
+    /// What they held.
+    pub holds: Vec<HeldLock>,
+}
+
 /// The shared facts of a run so far.
 #[derive(Clone, Debug, Default)]
 pub struct Ledgers {
@@ -54,8 +65,11 @@ pub struct Ledgers {
     faults: BTreeMap<ThreadId, GuestAddr>,
     locks: HeldLocks,
     races: Vec<DataRace>,
-    switch_points: Vec<(Origin, SwitchPoint)>,
-    may_fail: Vec<(MayFail, Origin)>,
+    switch_points: Vec<Arrival>,
+    has_company: bool,
+    preemptions: Vec<(Preemption, Origin)>,
+    questions: Vec<(Question, Origin)>,
+    places: BTreeSet<Place>,
     undefined: Vec<(GuestAddr, u64)>,
     undefined_status: Option<u64>,
 }
@@ -63,8 +77,13 @@ pub struct Ledgers {
 /// Touches of user memory that are kept per run; a driver that copies by bytes makes thousands.
 const MAX_FETCHES: usize = 4096;
 
-/// Requests that may fail, and decisions on undefined bytes, that are kept per run.
+/// Questions at different places, and decisions on undefined bytes, that are kept per run.
 const MAX_KEPT: usize = 1024;
+
+/// Free moments that are kept per run, when all are listed.
+const MAX_PREEMPTIONS: usize = 4096;
+/// What makes two questions the same: kind, instruction, call stack.
+pub type Place = (u16, GuestAddr, u64);
 
 impl Ledgers {
     /// Returns what is known of an IRP.
@@ -93,6 +112,18 @@ impl Ledgers {
     /// Returns the routine of the driver that the thread is in, and when it was called.
     pub fn current_entry(&self, thread: ThreadId) -> Option<(EntryPoint, Seq)> {
         self.entries.get(&thread)?.last().copied()
+    }
+
+    /// Lists the completion routines that were called and have not returned: on which thread, and
+    /// when the request was completed, or else the routine called.
+    pub fn completion_routines(&self) -> impl Iterator<Item = (ThreadId, Seq)> {
+        self.entries.iter().flat_map(move |(&thread, stack)| {
+            stack.iter().filter_map(move |&(entry, called)| {
+                let EntryPoint::CompletionRoutine { irp } = entry else { return None };
+                let completed = self.irps.get(&irp).and_then(|record| record.completed);
+                Some((thread, completed.map_or(called, |(seq, ..)| seq)))
+            })
+        })
     }
 
     /// Returns whether the block went away because a request was completed.
@@ -132,6 +163,11 @@ impl Ledgers {
         self.faults.get(&thread).copied()
     }
 
+    /// Returns how many threads ran routines of the driver.
+    pub fn threads_entered(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns whether any access to memory faulted, handled or not.
     pub fn has_faults(&self) -> bool {
         !self.faults.is_empty()
@@ -148,13 +184,25 @@ impl Ledgers {
     }
 
     /// Lists the arrivals at points that the tape set, in order.
-    pub fn switch_points(&self) -> &[(Origin, SwitchPoint)] {
+    pub fn switch_points(&self) -> &[Arrival] {
         &self.switch_points
     }
 
-    /// Lists the requests that may fail, in order.
-    pub fn may_fail(&self) -> &[(MayFail, Origin)] {
-        &self.may_fail
+    /// Returns whether code of the driver ran beside its callers: in a DPC, a thread or a worker.
+    pub fn has_company(&self) -> bool {
+        self.has_company
+    }
+
+    /// Lists the free moments at which somebody else went on, in order; all free moments if the
+    /// tape lists them.
+    pub fn preemptions(&self) -> &[(Preemption, Origin)] {
+        &self.preemptions
+    }
+
+    /// Lists the questions of the tape, in order: the first at each place, and each with an
+    /// unfriendly answer.
+    pub fn questions(&self) -> &[(Question, Origin)] {
+        &self.questions
     }
 
     /// Lists the decisions on undefined bytes, in order: the instruction, and the digest of the
@@ -170,6 +218,13 @@ impl Ledgers {
         match event {
             Event::EntryCall(entry) => {
                 self.entries.entry(origin.thread).or_default().push((*entry, origin.seq));
+                self.has_company |= matches!(
+                    entry,
+                    EntryPoint::Dpc
+                        | EntryPoint::WorkItem
+                        | EntryPoint::SystemThread
+                        | EntryPoint::Callback(_)
+                );
             }
             Event::EntryReturn(_) => {
                 if let Some(stack) = self.entries.get_mut(&origin.thread) {
@@ -179,8 +234,11 @@ impl Ledgers {
             Event::MemoryFault(e) => {
                 self.faults.insert(origin.thread, e.objection.at);
             }
-            Event::MayFail(e) if self.may_fail.len() < MAX_KEPT => {
-                self.may_fail.push((*e, *origin));
+            Event::Question(e) if self.questions.len() < MAX_KEPT => {
+                let is_new = self.places.insert((e.kind, origin.ip, e.stack));
+                if is_new || e.answer != 0 {
+                    self.questions.push((*e, *origin));
+                }
             }
             Event::UndefinedDecision(e) if self.undefined.len() < MAX_KEPT => {
                 // The status that a routine returns is the one it completed the request with.
@@ -215,7 +273,13 @@ impl Ledgers {
                 }
             }
             Event::DataRace(e) => self.races.push(*e),
-            Event::SwitchPoint(e) => self.switch_points.push((*origin, e.clone())),
+            Event::SwitchPoint(e) => {
+                let holds = self.locks.of(self.locks.holder(origin)).copied().collect();
+                self.switch_points.push(Arrival { origin: *origin, point: *e, holds });
+            }
+            Event::Preemption(e) if self.preemptions.len() < MAX_PREEMPTIONS => {
+                self.preemptions.push((e.clone(), *origin));
+            }
             Event::UserFetch(e) if self.fetches.len() < MAX_FETCHES => {
                 let irp = self.current_irp(origin.thread);
                 self.fetches.push(Fetch { fetch: *e, origin: *origin, irp });

@@ -12,14 +12,16 @@ mod ledgers;
 mod lock_order;
 mod monitor;
 mod rule;
+mod sleeping;
 mod verifier;
 
 pub use fault::FaultClass;
 pub use finding::{Context, Finding, Frame, Site, Step};
 pub use findings::{Confirmation, Findings, RawFinding, RawStep};
 pub use held_locks::{HeldLock, HeldLocks, Holder};
-pub use ledgers::{Fetch, IrpRecord, Ledgers};
+pub use ledgers::{Arrival, Fetch, IrpRecord, Ledgers, Place};
 pub use lock_order::{Edge, Taken};
 pub use monitor::{BoxedClone, Moment, Monitor};
 pub use rule::{Rule, Severity};
+pub use sleeping::{Blocked, circle};
 pub use verifier::{Options, Verifier};

@@ -6,9 +6,9 @@ use events::{
     ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn, Event,
     EventKind, ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck,
     IrqlChange, IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife,
-    LockRelease, LockRequest, MayFail, MemoryFault, MutexAbandon, Origin, PoolAllocate, PoolFree,
-    Privileged, Region, RegionFault, ResourceTaken, SwitchPoint, TransferOut, UndefinedDecision,
-    UserFetch,
+    LockRelease, LockRequest, MemoryFault, MutexAbandon, Origin, PoolAllocate, PoolFree,
+    Preemption, Privileged, Question, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint,
+    TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
 };
 
 use crate::{Findings, Ledgers};
@@ -37,7 +37,7 @@ impl<T: Monitor + Clone + 'static> BoxedClone for T {
 macro_rules! monitor {
     ($($method:ident: $event:ident($payload:ty),)*) => {
         /// Listens to a run for one rule.
-        pub trait Monitor: Debug + BoxedClone {
+        pub trait Monitor: Debug + Send + BoxedClone {
             /// The kinds of event it hears.
             fn hears(&self) -> &'static [EventKind];
             $(
@@ -67,7 +67,7 @@ monitor! {
     exception_escape: ExceptionEscape(ExceptionEscape),
     undefined_decision: UndefinedDecision(UndefinedDecision),
     argument_out_of_range: ArgumentOutOfRange(ArgumentOutOfRange),
-    may_fail: MayFail(MayFail),
+    question: Question(Question),
     pool_allocate: PoolAllocate(PoolAllocate),
     pool_free: PoolFree(PoolFree),
     irql_change: IrqlChange(IrqlChange),
@@ -89,6 +89,8 @@ monitor! {
     lock_life: LockLife(LockLife),
     lock_fault: LockFault(LockFault),
     hang: Hang(Hang),
+    standstill: Standstill(Standstill),
+    work_item_fault: WorkItemFault(WorkItemFault),
     kept_object: KeptObject(KeptObject),
     region_enter: RegionEnter(Region),
     region_fault: RegionFault(RegionFault),
@@ -96,5 +98,6 @@ monitor! {
     mutex_abandon: MutexAbandon(MutexAbandon),
     data_race: DataRace(DataRace),
     switch_point: SwitchPoint(SwitchPoint),
+    preemption: Preemption(Preemption),
     bug_check_raised: BugCheckRaised(BugCheckRaised),
 }

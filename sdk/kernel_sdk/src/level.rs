@@ -66,6 +66,18 @@ impl DispatchLevel {
     }
 }
 
+/// The level of a device's interrupt: nothing but the device and its data.
+pub struct DeviceLevel(Here);
+
+impl DeviceLevel {
+    /// # Safety
+    ///
+    /// The IRQL is that of an interrupt for as long as the value can be borrowed.
+    pub(crate) const unsafe fn assume() -> Self {
+        Self(PhantomData)
+    }
+}
+
 /// A level up to `DISPATCH_LEVEL`.
 pub trait Level: sealed::Sealed {}
 

@@ -26,6 +26,7 @@ mod driver_state;
 mod entry;
 mod event;
 mod fast_mutex;
+mod interrupt;
 mod irp;
 mod level;
 mod load_cell;
@@ -57,8 +58,11 @@ pub use entry::Start;
 pub use entry::enter;
 pub use event::Event;
 pub use fast_mutex::{FastMutex, FastMutexGuard};
+pub use interrupt::{Interrupt, InterruptParameters, InterruptRoutine};
 pub use irp::{Completed, Irp, MappedBuffer, SystemBuffer};
-pub use level::{ApcsDisabled, DispatchLevel, Irql, Level, MayWait, PassiveLevel, at_dispatch};
+pub use level::{
+    ApcsDisabled, DeviceLevel, DispatchLevel, Irql, Level, MayWait, PassiveLevel, at_dispatch,
+};
 pub use load_cell::LoadCell;
 pub use mutex::{Mutex, MutexGuard};
 pub use non_paged::{NonPaged, Shared};

@@ -4,9 +4,16 @@
 //! The friendly answer is always 0. A tape holds only the *deviations* from it, keyed by the kind
 //! of question and by how many questions of that kind came before, so that removing one deviation
 //! shifts no other.
+//!
+//! A whole schedule may be a value too: [`Chance`], or [`Priorities`] over the lanes that a
+//! question names.
+
+mod priorities;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use priorities::Priorities;
 
 /// The kind of a question. Stable numbers: they appear in replay tokens.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,19 +82,85 @@ pub struct Tape {
     asked: BTreeMap<u16, u32>,
     chance: Option<Chance>,
     constant: Option<(ChoiceKind, u32)>,
+    priorities: Option<Priorities>,
+    /// What chance or priorities answered.
+    by_chance: BTreeMap<(u16, u32), u32>,
 }
+
+/// A moment at which one of several lanes goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// The first lane has taken a step, and may go on.
+    Step,
+    /// A turn is over.
+    EndOfTurn,
+}
+
+/// Answers of chance that are remembered; a run with more is named by its seed alone.
+const MOST_BY_CHANCE: usize = 1 << 16;
 
 impl Tape {
     /// Builds a tape with these deviations and nothing asked yet.
     pub fn new(deviations: impl IntoIterator<Item = Deviation>) -> Self {
         let deviations = deviations.into_iter().map(|d| ((d.kind, d.ordinal), d.answer)).collect();
-        Self { deviations, asked: BTreeMap::new(), chance: None, constant: None }
+        Self { deviations, ..Self::default() }
     }
 
     /// Lets chance answer the questions that no deviation answers.
     #[must_use]
     pub fn with_chance(self, chance: Chance) -> Self {
         Self { chance: Some(chance), ..self }
+    }
+
+    /// Lets priorities answer who goes on, where no deviation does.
+    #[must_use]
+    pub fn with_priorities(self, priorities: Priorities) -> Self {
+        Self { priorities: Some(priorities), ..self }
+    }
+
+    /// Whether priorities say who goes on.
+    pub fn has_priorities(&self) -> bool {
+        self.priorities.is_some()
+    }
+
+    /// Answers a question of a schedule that is about no lane: a schedule by priority draws lots.
+    pub fn ask_lot(&mut self, kind: ChoiceKind, options: u32) -> u32 {
+        let ordinal = self.asked(kind);
+        let answer = self.ask(kind, options);
+        match &self.priorities {
+            Some(priorities) if !self.deviations.contains_key(&(kind.number, ordinal)) => {
+                priorities.lot(ordinal, options)
+            }
+            _ => answer,
+        }
+    }
+
+    /// Answers which of these lanes goes on; the first is the friendly answer.
+    pub fn ask_who(&mut self, kind: ChoiceKind, switch: Switch, lanes: &[u64]) -> u32 {
+        let options = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        let ordinal = self.asked(kind);
+        let answer = self.ask(kind, options);
+        let is_given = self.deviations.contains_key(&(kind.number, ordinal));
+        let Some(priorities) = &mut self.priorities else { return answer };
+        let chosen = match switch {
+            Switch::Step => {
+                if let Some(&lane) = lanes.first() {
+                    priorities.step(lane);
+                }
+                priorities.choose(lanes)
+            }
+            Switch::EndOfTurn => priorities.choose_at_end_of_turn(lanes),
+        };
+        if is_given {
+            return answer;
+        }
+        let answer = u32::try_from(chosen).unwrap_or(0);
+        if answer == 0 {
+            self.by_chance.remove(&(kind.number, ordinal));
+        } else if self.by_chance.len() <= MOST_BY_CHANCE {
+            self.by_chance.insert((kind.number, ordinal), answer);
+        }
+        answer
     }
 
     /// Answers every question of a kind alike, where no deviation says otherwise.
@@ -107,8 +180,25 @@ impl Tape {
         let by_chance = || self.chance.map_or(0, |chance| chance.answer(kind, ordinal, options));
         let answer = self.deviations.get(&(kind.number, ordinal)).copied();
         let constant = self.constant.filter(|(of, _)| *of == kind).map(|(_, answer)| answer);
+        let is_by_chance = answer.or(constant).is_none();
         let answer = answer.or(constant).unwrap_or_else(by_chance);
+        if is_by_chance && answer != 0 && self.by_chance.len() <= MOST_BY_CHANCE {
+            self.by_chance.insert((kind.number, ordinal), answer);
+        }
         if answer < options { answer } else { 0 }
+    }
+
+    /// Lists what chance answered so far, as deviations that answer alike without it; `None` if
+    /// that was too much to remember.
+    pub fn by_chance(&self) -> Option<Vec<Deviation>> {
+        let deviation = |(&(kind, ordinal), &answer)| Deviation { kind, ordinal, answer };
+        let is_complete = self.by_chance.len() <= MOST_BY_CHANCE;
+        is_complete.then(|| self.by_chance.iter().map(deviation).collect())
+    }
+
+    /// Lists how many questions of each kind were asked.
+    pub fn asked_by_kind(&self) -> &BTreeMap<u16, u32> {
+        &self.asked
     }
 
     /// Lists the deviations of a kind that is never asked: points that a tape sets, as ordinal and
@@ -135,7 +225,7 @@ impl Tape {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chance, ChoiceKind, Deviation, Tape};
+    use super::{Chance, ChoiceKind, Deviation, Priorities, Switch, Tape};
 
     const FAIL: ChoiceKind = ChoiceKind { number: 1, name: "fail" };
     const FILL: ChoiceKind = ChoiceKind { number: 2, name: "fill" };
@@ -156,6 +246,11 @@ mod tests {
         };
         let first = answers();
         assert_eq!(first, answers());
+        let mut by_chance = Tape::default().with_chance(chance);
+        let _: Vec<u32> = (0..10_000).map(|_| by_chance.ask(FAIL, 3)).collect();
+        let mut told = Tape::new(by_chance.by_chance().expect("it is little"));
+        assert_eq!(first, (0..10_000).map(|_| told.ask(FAIL, 3)).collect::<Vec<_>>());
+        assert_eq!(told.by_chance(), Some(Vec::new()));
         let deviating = first.iter().filter(|answer| **answer != 0).count();
         assert!((800..1200).contains(&deviating), "{deviating}");
         assert!(first.contains(&1) && first.contains(&2) && !first.contains(&3));
@@ -169,6 +264,34 @@ mod tests {
         let mut tape = Tape::new([deviation]).with_constant(FAIL, 1);
         assert_eq!([tape.ask(FAIL, 3), tape.ask(FAIL, 3), tape.ask(FILL, 3)], [1, 2, 0]);
         assert_eq!(tape.points(FAIL).collect::<Vec<_>>(), [(1, 2)]);
+    }
+
+    #[test]
+    fn priorities_say_who_goes_on_unless_a_deviation_does() {
+        let lanes = [10, 11, 12];
+        let who = |tape: Tape| {
+            let mut tape = tape.with_priorities(Priorities::new(5, 1, 1));
+            [0; 3].map(|_| tape.ask_who(FAIL, Switch::Step, &lanes))
+        };
+        let [first, second, third] = who(Tape::default());
+        assert_eq!((first, second), (second, third), "without a change the same goes on");
+        let other = if first == 1 { 2 } else { 1 };
+        let deviation = Deviation { kind: 1, ordinal: 1, answer: other };
+        assert_eq!(who(Tape::new([deviation])), [first, other, first]);
+        let mut friendly = Tape::default();
+        assert_eq!(friendly.ask_who(FAIL, Switch::EndOfTurn, &lanes), 0);
+        assert_eq!(friendly.asked(FAIL), 1);
+        let lots = |tape: Tape| {
+            let mut tape = tape.with_priorities(Priorities::new(5, 1, 1));
+            [0; 40].map(|_| tape.ask_lot(FILL, 3))
+        };
+        let drawn = lots(Tape::default());
+        assert!((0..3).all(|lot| drawn.contains(&lot)) && !drawn.contains(&3), "{drawn:?}");
+        let other = (drawn[7] + 1) % 3;
+        if other != 0 {
+            let deviation = Deviation { kind: 2, ordinal: 7, answer: other };
+            assert_eq!(lots(Tape::new([deviation]))[7], other);
+        }
     }
 
     #[test]

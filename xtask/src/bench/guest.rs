@@ -1,4 +1,4 @@
-//! A kernel in the interpreter, with every check on.
+//! A kernel in an engine, with every check on.
 
 use std::collections::VecDeque;
 
@@ -17,6 +17,7 @@ const IMAGE: u64 = 0xffff_f800_0100_0000;
 const POOL: u64 = 0xffff_fa00_0000_0000;
 const STACK: u64 = 0xffff_f900_0000_0000;
 const STACK_BYTES: u64 = 0x6000;
+const LIMITS: Limits = Limits { frames: 4096, blocks: 64, spaces: 1 };
 /// Stack of a second lane.
 const OTHER_STACK: u64 = STACK + 0x1_0000;
 /// Events of a turn, as the kernel's fair turns have.
@@ -25,8 +26,42 @@ const TURN_EVENTS: u64 = 1000;
 const TRAP: u64 = 0xffff_ff00_0000_0000;
 const RETURN: u64 = TRAP + 16;
 
+/// What runs the guest.
+enum Tier {
+    Interpreter(Box<Processor>),
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    Translator(Box<x86_jit::Translator>),
+}
+
+impl Tier {
+    fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        match self {
+            Self::Interpreter(engine) => engine.run(r, m, clock),
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            Self::Translator(engine) => engine.run(r, m, clock),
+        }
+    }
+
+    fn set_stack_range(&mut self, stack: std::ops::Range<u64>) {
+        match self {
+            Self::Interpreter(engine) => engine.set_stack_range(stack),
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            Self::Translator(engine) => engine.set_stack_range(stack),
+        }
+    }
+}
+
+/// What must be equal whichever engine ran.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) result: u64,
+    events: u64,
+    /// Callee-saved registers, rsp and rip.
+    registers: [u64; 10],
+}
+
 pub(super) struct Kernel {
-    processor: Processor,
+    tier: Tier,
     memory: GuestMemory,
     entry: u64,
     argument: u64,
@@ -35,8 +70,29 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
+    /// In the interpreter.
     pub(super) fn load(image: &Image) -> Result<Self> {
-        let mut memory = GuestMemory::new(Limits { frames: 4096, blocks: 64, spaces: 1 });
+        let processor = Box::new(Processor::new(TRAP..TRAP + 32));
+        Self::in_tier(image, Tier::Interpreter(processor), GuestMemory::new(LIMITS))
+    }
+
+    /// In the translator; `None` where there is none.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    pub(super) fn translated(image: &Image) -> Result<Option<Self>> {
+        let translator = match x86_jit::Translator::new(TRAP..TRAP + 32) {
+            Ok(translator) => Box::new(translator),
+            Err(_) => return Ok(None),
+        };
+        let Some(memory) = GuestMemory::new_shared(LIMITS) else { return Ok(None) };
+        Ok(Some(Self::in_tier(image, Tier::Translator(translator), memory)?))
+    }
+
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    pub(super) fn translated(_image: &Image) -> Result<Option<Self>> {
+        Ok(None)
+    }
+
+    fn in_tier(image: &Image, mut tier: Tier, mut memory: GuestMemory) -> Result<Self> {
         let (mapped, bytes) = place(image, IMAGE)?;
         for (page, part) in bytes.chunks(4096).enumerate() {
             let rva = u32::try_from(page * 4096)?;
@@ -61,19 +117,18 @@ impl Kernel {
         let argument = allocate(&mut memory, arena)?;
         let other_argument = allocate(&mut memory, arena)?;
         let entry = image.entry_point_rva().context("no entry point")?;
-        let mut processor = Processor::new(TRAP..TRAP + 32);
-        processor.set_stack_range(STACK..STACK + STACK_BYTES);
-        Ok(Self { processor, memory, entry: IMAGE + u64::from(entry), argument, other_argument })
+        tier.set_stack_range(STACK..STACK + STACK_BYTES);
+        Ok(Self { tier, memory, entry: IMAGE + u64::from(entry), argument, other_argument })
     }
 
     /// Runs the kernel once and returns its result.
-    pub(super) fn run(&mut self) -> Result<u64> {
+    pub(super) fn run(&mut self) -> Result<Outcome> {
         let mut registers = self.start(self.argument, STACK)?;
         let mut clock = Clock { events: 0, limit_events: u64::MAX };
         loop {
-            match self.processor.run(&mut registers, &mut self.memory, &mut clock) {
+            match self.tier.run(&mut registers, &mut self.memory, &mut clock) {
                 Exit::Trap(GuestAddr(TRAP)) => self.serve(&mut registers)?,
-                Exit::Trap(GuestAddr(RETURN)) => return Ok(registers.gpr[0]),
+                Exit::Trap(GuestAddr(RETURN)) => return Ok(Outcome::of(&registers, &clock)),
                 exit => bail!("{exit:?} at {:x}", registers.rip),
             }
         }
@@ -108,10 +163,10 @@ impl Kernel {
         let mut clock = Clock { events: 0, limit_events: TURN_EVENTS };
         while let Some((lane, (mut registers, stack))) = waiting.pop_front() {
             self.memory.set_lane(lane);
-            self.processor.set_stack_range(stack..stack + STACK_BYTES);
+            self.tier.set_stack_range(stack..stack + STACK_BYTES);
             clock.limit_events = clock.events + TURN_EVENTS;
             loop {
-                match self.processor.run(&mut registers, &mut self.memory, &mut clock) {
+                match self.tier.run(&mut registers, &mut self.memory, &mut clock) {
                     Exit::Trap(GuestAddr(TRAP)) => self.serve(&mut registers)?,
                     Exit::Trap(GuestAddr(RETURN)) => break,
                     Exit::ClockLimit => {
@@ -133,6 +188,14 @@ impl Kernel {
         registers.rip = rip;
         registers.gpr[4] = top + 8;
         Ok(())
+    }
+}
+
+impl Outcome {
+    fn of(r: &Registers, clock: &Clock) -> Self {
+        let [rax, _, _, rbx, rsp, rbp, rsi, rdi, .., r12, r13, r14, r15] = r.gpr;
+        let registers = [rbx, rsp, rbp, rsi, rdi, r12, r13, r14, r15, r.rip];
+        Self { result: rax, events: clock.events, registers }
     }
 }
 

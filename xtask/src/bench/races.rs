@@ -81,6 +81,7 @@ fn requests(
         record: Vec::new(),
         trace: false,
         processors,
+        lines: Vec::new(),
     };
     let stopped = |stopped: system::Stopped| anyhow!("{stopped:?}");
     let mut machine = Machine::new(config, Tape::default(), Box::new(Silent)).map_err(stopped)?;

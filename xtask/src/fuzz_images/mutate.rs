@@ -19,12 +19,12 @@ const TELLING: [u32; 14] = [
 ];
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
-    pub(super) fn new(seed: u64, number: u64, salt: u64) -> Self {
+    pub(crate) fn new(seed: u64, number: u64, salt: u64) -> Self {
         let mut random = Self { state: seed ^ number.rotate_left(20) ^ salt.rotate_left(60) };
         // Neighbouring cases must not begin alike.
         random.next();
@@ -45,9 +45,69 @@ impl Random {
         usize::try_from(self.next() % end).unwrap_or(0)
     }
 
-    pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         let at = self.below(items.len());
         items.get(at)
+    }
+}
+
+/// Pieces of text that readers of numbers, JSON and scripts trip over.
+const TELLING_TEXTS: [&str; 24] = [
+    "",
+    ".",
+    "-",
+    "_",
+    "0",
+    "zzzzzz",
+    "4294967295",
+    "18446744073709551616",
+    "-1",
+    "1e999",
+    "null",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    "{\"a\":{",
+    "\"",
+    "\\",
+    "\u{0}",
+    "\u{202e}",
+    "\n",
+    "((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((",
+    "loop { }",
+    "blob(65536, 0)",
+    "let s = \"x\"; loop { s += s; }",
+    "while true { read(file, zeros(16777216)); }",
+    "fn g(n) { g(n + 1) + g(n) } g(0);",
+];
+
+/// Changes a text in one to six places, or puts pieces of another one into it.
+pub(crate) fn damage_text(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len() + 1);
+        let end = (at + random.below(24)).min(bytes.len());
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let piece: Vec<u8> = bytes.get(at..end).unwrap_or_default().to_vec();
+                let copies = 1 + random.below(400);
+                bytes.splice(at..at, piece.repeat(copies));
+            }
+            3 => {
+                let start = random.below(other.len() + 1);
+                let stop = (start + random.below(200)).min(other.len());
+                bytes.splice(at..end, other.get(start..stop).unwrap_or_default().to_vec());
+            }
+            4 | 5 => {
+                let text = random.pick(&TELLING_TEXTS).copied().unwrap_or_default();
+                bytes.splice(at..end, text.bytes());
+            }
+            _ => {
+                let [value, ..] = random.next().to_le_bytes();
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = if value & 1 == 0 { value } else { b'0' + value % 10 };
+                }
+            }
+        }
     }
 }
 

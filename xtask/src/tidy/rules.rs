@@ -57,8 +57,38 @@ pub(super) fn check(tree: &Tree) -> Vec<Complaint> {
             known.push(path);
         }
     }
+    known.extend(neighbours(tree, &mut complaints));
     complaints.extend(strangers(tree, &known));
     complaints
+}
+
+/// Where the kinds of choices are declared.
+const CHOICES: &str = "kernel/events/src/choices.rs";
+/// The test folders of neighbours.
+const PROFILE: &str = "profile/";
+
+/// The test folders of neighbours: each is named after the choice that puts it there, and has
+/// twins as a rule has.
+fn neighbours(tree: &Tree, complaints: &mut Vec<Complaint>) -> Vec<String> {
+    let choices = tree.get(CHOICES).map_or("", |file| file.text());
+    let names = choices.split("name: \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut folders = Vec::new();
+    for name in names {
+        let folder = format!("{TESTS}{PROFILE}{name}/");
+        let drivers: Vec<&str> = tree.with_extension("c").map(|file| file.path.as_str()).collect();
+        let of_folder = drivers.iter().filter_map(|path| path.strip_prefix(&folder));
+        let of_folder: Vec<&str> = of_folder.collect();
+        if of_folder.is_empty() {
+            continue;
+        }
+        let misses = of_folder.iter().filter(|name| name.starts_with("near_")).count();
+        if misses < NEAR_MISSES || !["bad.c", "good.c"].iter().all(|t| of_folder.contains(t)) {
+            let message = format!("{folder} needs bad.c, good.c and {NEAR_MISSES} near_*.c");
+            complaints.push(Complaint::new(CHOICES, 0, message));
+        }
+        folders.push(format!("{PROFILE}{name}"));
+    }
+    folders
 }
 
 /// Test folders without a rule, and expected output without a driver.
@@ -74,7 +104,9 @@ fn strangers(tree: &Tree, known: &[String]) -> Vec<Complaint> {
     let drivers = tree.with_extension("c").filter(|file| file.path.starts_with(TESTS));
     let is_stranger = |path: &str| {
         let folder = path.strip_prefix(TESTS)?.rsplit_once('/')?.0;
-        (folder != "include" && !known.iter().any(|rule| rule == folder)).then_some(())
+        let is_of_move = ["move/", "profile/"].iter().any(|area| folder.starts_with(area));
+        (folder != "include" && !is_of_move && !known.iter().any(|rule| rule == folder))
+            .then_some(())
     };
     let strange = drivers.filter(|file| is_stranger(&file.path).is_some());
     let message = "no rule has the id of this folder";

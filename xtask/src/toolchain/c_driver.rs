@@ -137,11 +137,16 @@ impl Source {
             .context("a source file needs a name")
     }
 
-    /// The headers beside the file.
+    /// The headers beside the file, and those in the folder above, which its neighbours share.
     fn included_files(&self) -> Result<Vec<PathBuf>> {
         let file = self.base.join(&self.relative);
-        let mut files = repo::files_below(file.parent().context("a file has a folder")?)?;
+        let folder = file.parent().context("a file has a folder")?;
+        let mut files = repo::files_below(folder)?;
+        if let Some(Ok(shared)) = folder.parent().map(fs::read_dir) {
+            files.extend(shared.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+        }
         files.retain(|file| file.extension() == Some(OsStr::new("h")));
+        files.sort();
         Ok(files)
     }
 
@@ -322,7 +327,7 @@ impl CToolchain {
         let linked = repo::output(link.arg(format!("-out:{stem}.sys")))
             .with_context(|| format!("{} does not link", source.relative));
         keep_only(into, &[format!("{stem}.sys"), format!("{stem}.pdb")])?;
-        Ok(said + &linked?)
+        Ok(said + linked?.as_str())
     }
 
     fn build_with_mingw(&self, source: &Source, stem: &str, into: &Path) -> Result<String> {

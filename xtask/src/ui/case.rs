@@ -1,9 +1,11 @@
 //! One ui test: its source, its wishes, its expected findings.
 //!
-//! Head of the file: `//@args: ...` (more arguments of `check`), `//@exit: N`, `//@cflags: ...`,
-//! `//@compiler: mingw`. Beside a line, or with a `^` per line above: `//~ area::rule` for a
-//! finding,
-//! `//~ NOTE: words` for a step of its history that says these words.
+//! Head of the file: `//@args: ...` (more arguments of `check`), `//@exit: N`, `//@strict: N` (exit
+//! code where the strict profile tries a neighbour that the driver relies on not to be there),
+//! `//@cflags: ...`, `//@compiler: mingw`, `//@needs: move` (with these moves of the hostile kernel
+//! left out, the bad driver falls silent). Beside a line, or with a `^` per line above:
+//! `//~ area::rule` for a finding, `//~ NOTE: words` for a step of its history that says these
+//! words.
 
 use std::path::Path;
 
@@ -11,7 +13,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::{repo, toolchain::Source};
 
-const HEADER_KEYS: [&str; 4] = ["args", "exit", "cflags", "compiler"];
+const HEADER_KEYS: [&str; 6] = ["args", "exit", "strict", "cflags", "compiler", "needs"];
+/// The arguments that let neighbours be tried which are not there today.
+pub(super) const STRICT: [&str; 2] = ["--profile", "strict"];
+/// Test folders of these areas are named after a neighbour or a move: the mistake has a rule of its
+/// own.
+const NOT_OF_RULES: [&str; 2] = ["profile", "move"];
 /// Exit code of `bugcheck check` when there are findings.
 const EXIT_FINDINGS: i32 = 1;
 
@@ -39,7 +46,11 @@ pub(super) struct Case {
     pub(super) rule: String,
     pub(super) source: Source,
     pub(super) arguments: Vec<String>,
+    /// Moves without which nothing is found.
+    pub(super) needs: Vec<String>,
     pub(super) exit: i32,
+    /// Exit code under the strict profile, where that is another.
+    pub(super) strict_exit: Option<i32>,
     pub(super) expected: Vec<Expected>,
 }
 
@@ -76,27 +87,48 @@ impl Case {
             _ if stem.starts_with("bad_") => Kind::Bad,
             _ => bail!("{path}: expected bad.c, bad_*.c, good.c or near_*.c"),
         };
-        let rule = format!("{area}::{rule}");
+        let named = format!("{area}::{rule}");
         let source = Source::read(file)?;
         for (number, key) in source.header_keys() {
             if !HEADER_KEYS.contains(&key) {
                 bail!("{path}:{number}: unknown key `{key}`, expected one of {HEADER_KEYS:?}");
             }
         }
-        let exit = match source.header("exit") {
-            Some(code) => {
-                code.parse().with_context(|| format!("{path}: `{code}` is no exit code"))?
-            }
+        let code_of = |key| {
+            let code = source.header(key);
+            let number = |code: &str| {
+                code.parse().with_context(|| format!("{path}: `{code}` is no exit code"))
+            };
+            code.map(number).transpose()
+        };
+        let strict_exit = code_of("strict")?;
+        let exit = match code_of("exit")? {
+            Some(code) => code,
             None if kind == Kind::Bad => EXIT_FINDINGS,
             None => 0,
         };
         let arguments = source.header("args").unwrap_or_default().split_whitespace();
         let arguments = arguments.map(str::to_owned).collect();
+        let needs = source.header("needs").unwrap_or_default().split_whitespace();
+        let needs: Vec<String> = needs.map(str::to_owned).collect();
+        if kind == Kind::Silent && !needs.is_empty() {
+            bail!("{path}: finds nothing, and so needs no move");
+        }
         let expected = annotations(&path, source.text())?;
         if kind == Kind::Silent && !expected.is_empty() {
             bail!("{path}: must stay silent, but has marks");
         }
-        Ok(Self { path, kind, rule, source, arguments, exit, expected })
+        let broken = expected.iter().find_map(|expected| match expected {
+            Expected::Finding { rule, .. } => Some(rule.clone()),
+            Expected::Note { .. } => None,
+        });
+        let rule = broken.filter(|_| NOT_OF_RULES.contains(&area)).unwrap_or(named);
+        Ok(Self { path, kind, rule, source, arguments, needs, exit, strict_exit, expected })
+    }
+
+    /// Whether neighbours are tried.
+    pub(super) fn is_strict(&self) -> bool {
+        self.arguments.windows(2).any(|pair| pair == STRICT)
     }
 
     /// Where the expected text output is.

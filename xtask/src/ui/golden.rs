@@ -9,14 +9,16 @@ use super::{Outcome, case::Case};
 use crate::repo;
 
 /// What may change from one machine or version to the next, and what stands for it.
-const NORMALISED: [(&str, &str); 9] = [
+const NORMALISED: [(&str, &str); 10] = [
     // Cached images lie under a hash.
     (r"[^\s\x22]*drivers/[0-9a-f]{32}/", ""),
     (r"bugcheck replay \S+", "bugcheck replay $$TOKEN"),
     (r"\(replay: \S+\)", "(replay: $$TOKEN)"),
     // The plan of runs grows with the workload, and says nothing about the rule.
-    (r"\(run \d+ of \d+\)", "(run $$N of $$N)"),
+    (r"\(run \d+ of \d+(?:, seen in \d+ of \d+)?\)", "(run $$N of $$N)"),
     (r"\b\d+ runs\b", "$$N runs"),
+    // How far schedules were explored says nothing about the rule either.
+    (r"(?m)^explored: .*\n", ""),
     // Addresses as WinDbg writes them.
     (r"\b[0-9a-f]{8}`[0-9a-f]{8}\b", "$$ADDRESS"),
     (r"\b0x(?:ffff|FFFF)[0-9a-fA-F]{12}\b", "$$ADDRESS"),

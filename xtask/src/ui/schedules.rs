@@ -34,15 +34,14 @@ pub(crate) struct Args {
 }
 
 /// A driver that must stay silent.
-struct Quiet {
-    path: String,
-    image: PathBuf,
-    arguments: Vec<String>,
-    exit: i32,
+pub(super) struct Quiet {
+    pub(super) path: String,
+    pub(super) image: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) exit: i32,
 }
 
 /// Checks them all; the last line counts.
-#[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
 pub(crate) fn run(args: &Args) -> Result<()> {
     let bench = Bench {
         toolchain: CToolchain::locate()?,
@@ -50,7 +49,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bless: false,
         is_without: false,
     };
-    let drivers = quiet_drivers(&bench, args.filter.as_deref().unwrap_or_default())?;
+    let failed = each(&bench, args.filter.as_deref().unwrap_or_default(), |driver| {
+        complaints(&bench, driver, args)
+    })?;
+    if failed > 0 {
+        bail!("{failed} correct drivers were accused under some schedule");
+    }
+    Ok(())
+}
+
+/// Checks every driver that must stay silent, and tells what is said; returns how many failed.
+#[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
+pub(super) fn each(
+    bench: &Bench,
+    filter: &str,
+    complaints: impl Fn(&Quiet) -> Vec<String> + Sync,
+) -> Result<usize> {
+    let drivers = quiet_drivers(bench, filter)?;
     if drivers.is_empty() {
         bail!("no driver matches");
     }
@@ -58,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let counts = Mutex::new(Counts::default());
     let work = || {
         while let Some(driver) = drivers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let complaints = complaints(&bench, driver, args);
+            let complaints = complaints(driver);
             let mut counts = counts.lock().expect("no worker panics while it counts");
             let is_silent = complaints.is_empty();
             *(if is_silent { &mut counts.passed } else { &mut counts.failed }) += 1;
@@ -74,10 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     });
     let Counts { passed, failed } = counts.into_inner().expect("no worker panics while it counts");
     println!("{passed} passed, {failed} failed");
-    if failed > 0 {
-        bail!("{failed} correct drivers were accused under some schedule");
-    }
-    Ok(())
+    Ok(failed)
 }
 
 fn quiet_drivers(bench: &Bench, filter: &str) -> Result<Vec<Quiet>> {
@@ -101,6 +113,20 @@ fn quiet_drivers(bench: &Bench, filter: &str) -> Result<Vec<Quiet>> {
     Ok(drivers)
 }
 
+/// What is said about a driver that must stay silent, if anything.
+pub(super) fn said(bench: &Bench, driver: &Quiet, arguments: &[&str]) -> Option<String> {
+    let outcome = match bench.bugcheck(&driver.image, arguments) {
+        Ok(outcome) if outcome.exit == Some(driver.exit) => return None,
+        Ok(outcome) => outcome,
+        Err(error) => return Some(format!("{error:#}")),
+    };
+    let findings = compare::findings(&outcome.stdout);
+    let rules = findings
+        .map(|found| found.into_iter().map(|finding| finding.rule).collect::<Vec<_>>().join(" "));
+    let remarks = compare::remarks(&outcome.stdout);
+    Some(format!("{:?}: {} {remarks}", outcome.exit, rules.unwrap_or_default()))
+}
+
 /// What is said about a driver, with the first schedule that shows it.
 fn complaints(bench: &Bench, driver: &Quiet, args: &Args) -> Vec<String> {
     for &processors in &args.processors {
@@ -109,18 +135,11 @@ fn complaints(bench: &Bench, driver: &Quiet, args: &Args) -> Vec<String> {
             let schedule = ["--processors", &processors, "--seed", &seed, "--format", "json"];
             let mut arguments: Vec<&str> = driver.arguments.iter().map(String::as_str).collect();
             arguments.extend(schedule);
-            let said = match bench.bugcheck(&driver.image, &arguments) {
-                Ok(outcome) if outcome.exit == Some(driver.exit) => continue,
-                Ok(outcome) => {
-                    let findings = compare::findings(&outcome.stdout);
-                    let rules = findings.map(|found| {
-                        found.into_iter().map(|finding| finding.rule).collect::<Vec<_>>().join(" ")
-                    });
-                    let remarks = compare::remarks(&outcome.stdout);
-                    format!("{:?}: {} {remarks}", outcome.exit, rules.unwrap_or_default())
-                }
-                Err(error) => format!("{error:#}"),
-            };
+            // The seed is the schedule.
+            if !arguments.contains(&"--budget") {
+                arguments.extend(["--budget", "quick"]);
+            }
+            let Some(said) = said(bench, driver, &arguments) else { continue };
             let path = &driver.path;
             return vec![format!("FAILED {path} --processors {processors} --seed {seed}: {said}")];
         }

@@ -58,7 +58,7 @@ pub(crate) fn record(args: &Args, folder: &Path) -> anyhow::Result<()> {
             "# Recorded from an x86-64 processor by `cargo xtask vectors --record`: {family}.\n"
         );
         let path = folder.join(format!("{family}.ins"));
-        std::fs::write(&path, head + &lines.join("\n") + "\n")
+        std::fs::write(&path, head + lines.join("\n").as_str() + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
         println!("{}: {} vectors", path.display(), lines.len());
     }

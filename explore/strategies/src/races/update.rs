@@ -14,23 +14,110 @@ use crate::Target;
 /// Instructions between the read and the write that are looked at.
 const MOST_STEPS: usize = 32;
 
+/// Routines begin at multiples of this; those that call nothing need not be in the table of
+/// functions.
+const ALIGNMENT_BYTES: u32 = 16;
+/// How far before the write a routine is looked for that is not in the table.
+const LONGEST_LEAF_BYTES: u32 = 128;
+
 /// The update that writes at this instruction.
 pub(super) fn of(target: &Target, image_base: u64, write: GuestAddr) -> Option<Update> {
     let rva = u32::try_from(write.0.checked_sub(image_base)?).ok()?;
-    let function = target.image.functions().lookup(rva)?;
-    let length = usize::try_from(rva.checked_sub(function.begin_rva)?).ok()?.checked_add(15)?;
+    if let Some(function) = target.image.functions().lookup(rva) {
+        return between(target, image_base, (function.begin_rva, rva));
+    }
+    // Nothing that is not both read and written by these instructions in a run counts, so that a
+    // wrong guess finds nothing.
+    let nearest = rva - rva % ALIGNMENT_BYTES;
+    let starts = (0..=LONGEST_LEAF_BYTES / ALIGNMENT_BYTES)
+        .filter_map(|step| nearest.checked_sub(step * ALIGNMENT_BYTES));
+    starts
+        .take_while(|&start| target.image.functions().lookup(start).is_none())
+        .find_map(|start| between(target, image_base, (start, rva)))
+}
+
+/// The update that ends at `write_rva` in straight code that begins here.
+fn between(target: &Target, image_base: u64, (begin_rva, write_rva): (u32, u32)) -> Option<Update> {
+    let write = image_base + u64::from(write_rva);
+    let length = usize::try_from(write_rva.checked_sub(begin_rva)?).ok()?.checked_add(15)?;
     if length > 1 << 16 {
         return None;
     }
     let mut bytes = vec![0; length];
     let mapped = target.image.mapped();
-    if !mapped.read(function.begin_rva, &mut bytes) {
+    if !mapped.read(begin_rva, &mut bytes) {
         return None;
     }
-    let start = image_base + u64::from(function.begin_rva);
+    let start = image_base + u64::from(begin_rva);
     let decoder = Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE);
-    let list: Vec<Instruction> = decoder.into_iter().take_while(|i| i.ip() <= write.0).collect();
-    update_at_end(&list).filter(|update| update.write == write.0)
+    let list: Vec<Instruction> = decoder.into_iter().take_while(|i| i.ip() <= write).collect();
+    update_at_end(&list).filter(|update| update.write == write)
+}
+
+/// Instructions behind a load that are looked at.
+const MOST_USES: usize = 16;
+
+/// Whether the instruction loads 8 bytes and straight code behind it computes with them as one
+/// number. Code that copies two neighbours by one load does not.
+pub(super) fn is_computed_with(target: &Target, image_base: u64, load: GuestAddr) -> bool {
+    let mut bytes = [0; 15 * MOST_USES];
+    let rva = load.0.checked_sub(image_base).and_then(|rva| u32::try_from(rva).ok());
+    let mapped = target.image.mapped();
+    if !rva.is_some_and(|rva| mapped.read(rva, &mut bytes)) {
+        return false;
+    }
+    let decoder = Decoder::with_ip(64, &bytes, load.0, DecoderOptions::NONE);
+    let list: Vec<Instruction> = decoder.into_iter().take(MOST_USES).collect();
+    is_number(&list)
+}
+
+fn is_number(list: &[Instruction]) -> bool {
+    let computes = |ins: &Instruction| {
+        matches!(
+            ins.mnemonic(),
+            Mnemonic::Add
+                | Mnemonic::Sub
+                | Mnemonic::Imul
+                | Mnemonic::Mul
+                | Mnemonic::Div
+                | Mnemonic::Idiv
+        )
+    };
+    let Some((load, behind)) = list.split_first() else { return false };
+    let is_of_memory = load.op1_kind() == OpKind::Memory && load.op0_kind() == OpKind::Register;
+    if !is_of_memory || load.op0_register().size() != 8 {
+        return false;
+    }
+    if load.mnemonic() != Mnemonic::Mov {
+        return computes(load);
+    }
+    let mut wanted = load.op0_register();
+    let mut factory = InstructionInfoFactory::new();
+    for ins in behind {
+        if ins.flow_control() != FlowControl::Next {
+            return false;
+        }
+        let is_used = (0..ins.op_count()).any(|index| {
+            ins.op_kind(index) == OpKind::Register && ins.op_register(index) == wanted
+        });
+        if is_used && computes(ins) {
+            return true;
+        }
+        let is_copy = ins.mnemonic() == Mnemonic::Mov && ins.op1_kind() == OpKind::Register;
+        if is_used && is_copy && ins.op1_register() == wanted && ins.op0_kind() == OpKind::Register
+        {
+            wanted = ins.op0_register();
+            continue;
+        }
+        let is_lost = factory.info(ins).used_registers().iter().any(|used| {
+            used.register().full_register() == wanted
+                && !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None)
+        });
+        if is_lost {
+            return false;
+        }
+    }
+    false
 }
 
 /// The update that the last of these instructions writes.
@@ -102,7 +189,7 @@ fn is_same_memory(a: &Instruction, b: &Instruction) -> bool {
 mod tests {
     use iced_x86::{Decoder, DecoderOptions, Instruction};
 
-    use super::update_at_end;
+    use super::{is_number, update_at_end};
 
     fn decoded(bytes: &[u8]) -> Vec<Instruction> {
         Decoder::with_ip(64, bytes, 0x1000, DecoderOptions::NONE).into_iter().collect()
@@ -133,5 +220,22 @@ mod tests {
         // mov eax, [rcx]; mov eax, 1; mov [rcx], eax
         let constant = [0x8b, 0x01, 0xb8, 1, 0, 0, 0, 0x89, 0x01];
         assert_eq!(read_and_write(&constant), None);
+    }
+    #[test]
+    fn eight_bytes_that_are_one_number() {
+        // mov rax, [rcx]; add rax, 1
+        assert!(is_number(&decoded(&[0x48, 0x8b, 0x01, 0x48, 0x83, 0xc0, 0x01])));
+        // sub rax, [rcx]
+        assert!(is_number(&decoded(&[0x48, 0x2b, 0x01])));
+        // mov rax, [rcx]; mov rdx, rax; imul rdx, rdx
+        let copied = [0x48, 0x8b, 0x01, 0x48, 0x89, 0xc2, 0x48, 0x0f, 0xaf, 0xd2];
+        assert!(is_number(&decoded(&copied)));
+        // mov rax, [rcx]; mov [rdx], rax: a copy of whatever stands there.
+        assert!(!is_number(&decoded(&[0x48, 0x8b, 0x01, 0x48, 0x89, 0x02])));
+        // mov rax, [rcx]; shr rax, 0x20; add eax, 1: the upper neighbour.
+        let upper = [0x48, 0x8b, 0x01, 0x48, 0xc1, 0xe8, 0x20, 0x83, 0xc0, 0x01];
+        assert!(!is_number(&decoded(&upper)));
+        // mov eax, [rcx]; add eax, 1
+        assert!(!is_number(&decoded(&[0x8b, 0x01, 0x83, 0xc0, 0x01])));
     }
 }

@@ -12,7 +12,7 @@ use nt_abi::{
 use nt_macros::export;
 
 use super::{
-    DriverState, device,
+    DriverState, device, neighbours,
     object_pointer::{self, Purpose},
     unload,
 };
@@ -62,8 +62,23 @@ fn is_going(k: &Kernel, device: GuestAddr) -> bool {
         })
 }
 
+/// Attaches a device of a driver; returns the device it now stands on, which may be that of another
+/// driver who came first.
+fn attach_for_driver(
+    k: &mut Kernel,
+    source: GuestAddr,
+    target: GuestAddr,
+) -> CallResult<Option<GuestAddr>> {
+    neighbours::before_attach(k, target)?;
+    attach(k, source, target)
+}
+
 /// Puts a device on top of the stack of another; returns the device it now stands on.
-fn attach(k: &mut Kernel, source: GuestAddr, target: GuestAddr) -> CallResult<Option<GuestAddr>> {
+pub(super) fn attach(
+    k: &mut Kernel,
+    source: GuestAddr,
+    target: GuestAddr,
+) -> CallResult<Option<GuestAddr>> {
     let below = top_of(k, target)?;
     let flags = k.get(below, DEVICE_OBJECT::Flags)?;
     let is_going = is_going(k, below);
@@ -105,7 +120,7 @@ pub(crate) fn attach_to(
     target: GuestAddr,
     below_at: GuestAddr,
 ) -> CallResult<NtStatus> {
-    match attach(k, source, target)? {
+    match attach_for_driver(k, source, target)? {
         Some(below) => {
             k.write_scalar(below_at, below.0)?;
             Ok(NtStatus::STATUS_SUCCESS)
@@ -121,7 +136,7 @@ fn IoAttachDeviceToDeviceStack(
     source: GuestAddr,
     target: GuestAddr,
 ) -> CallResult<GuestAddr> {
-    Ok(attach(k, source, target)?.unwrap_or_default())
+    Ok(attach_for_driver(k, source, target)?.unwrap_or_default())
 }
 
 /// Attaches a device and writes the device below before requests can arrive.
@@ -143,6 +158,7 @@ fn IoDetachDevice(k: &mut Kernel, target: GuestAddr) -> CallResult<Flow> {
     if let Some(entry) = k.io.devices.get_mut(&above) {
         entry.attached_to = None;
     }
+    neighbours::leave_if_top(k, target)?;
     let driver = k.io.devices.get(&target).map(|entry| entry.driver);
     if let Some(driver) = driver {
         unload::resume_if_unused(k, driver)?;

@@ -81,18 +81,36 @@ fn IoCancelIrp(k: &mut Kernel, irp: GuestAddr) -> CallResult<Flow> {
 /// releases it.
 pub(crate) fn cancel(k: &mut Kernel, address: GuestAddr) -> CallResult<Flow> {
     irp::at_or_number(k, address)?;
+    begin(k, address, None)
+}
+
+/// The same; with `of_caller`, only if that request is still there when the lock is held.
+fn begin(k: &mut Kernel, address: GuestAddr, of_caller: Option<IrpId>) -> CallResult<Flow> {
     // Who cancels comes before the cancel routine, on whatever processor that finds its work.
     k.order_release(address);
-    acquire(k)?.then(k, Canceling { address })
+    acquire(k)?.then(k, Canceling { address, of_caller })
 }
 
 /// The cancel spin lock is held.
 #[derive(Clone, Debug)]
 struct Canceling {
     address: GuestAddr,
+    of_caller: Option<IrpId>,
 }
 
-frame!(Canceling, |this, k, value| call_routine(k, this.address, level_before(value)));
+frame!(Canceling, |this, k, value| {
+    let old = level_before(value);
+    if this.of_caller.is_some_and(|id| !is_open(k, id)) {
+        // Completed while the lock was waited for: the I/O manager knows its own requests.
+        release(k, old)?;
+        return Ok(Flow::Return(0));
+    }
+    call_routine(k, this.address, old)
+});
+
+fn is_open(k: &Kernel, id: IrpId) -> bool {
+    k.io.irps.get(&id).is_some_and(|irp| irp.is_live && irp.completed.is_none())
+}
 
 fn call_routine(k: &mut Kernel, address: GuestAddr, old: Irql) -> CallResult<Flow> {
     let id = irp::at_or_number(k, address)?;
@@ -163,10 +181,9 @@ impl CancelEach {
     fn run(mut self, k: &mut Kernel) -> CallResult<Flow> {
         while let Some(address) = self.requests.pop() {
             // One cancel routine may complete other requests too.
-            if irp::at(k, address).is_none_or(|irp| !irp.is_live || irp.completed.is_some()) {
-                continue;
-            }
-            match cancel(k, address)? {
+            let id = irp::at(k, address).map(|irp| irp.id);
+            let Some(id) = id.filter(|&id| is_open(k, id)) else { continue };
+            match begin(k, address, Some(id))? {
                 Flow::Return(_) => {}
                 flow => return flow.then(k, self),
             }

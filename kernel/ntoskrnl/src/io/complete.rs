@@ -12,7 +12,7 @@ use nt_abi::{
 };
 use nt_macros::export;
 
-use super::{associated, completion_routine, deliver, irp, start_io};
+use super::{associated, completion_routine, deliver, irp, lower_driver, start_io};
 use crate::{CallResult, Flow, GuestCall, Kernel, Stop, exports, frame, ob};
 
 exports![IofCompleteRequest];
@@ -129,6 +129,11 @@ impl Walk {
             if let (true, Some(event)) = (is_wanted, routine.event) {
                 irp::entry(k, self.id).completed = None;
                 k.signal(event, 1)?;
+                return Ok(Flow::Return(0));
+            }
+            if is_wanted && routine.is_keeper {
+                irp::entry(k, self.id).completed = None;
+                lower_driver::keep(k, irp)?;
                 return Ok(Flow::Return(0));
             }
             if is_wanted {

@@ -18,7 +18,13 @@ use crate::{
     CallResult, Export, Flow, Kernel, Stop, Wait, exports, frame, ke::DispatcherType, mm, ob,
 };
 
-exports![IoSetCompletionRoutineEx, IoForwardIrpSynchronously, SafeCompletionRoutine, ForwardDone];
+exports![
+    IoSetCompletionRoutineEx,
+    IoForwardIrpSynchronously,
+    SafeCompletionRoutine,
+    ForwardDone,
+    Keeper
+];
 
 /// A completion routine that was set with `IoSetCompletionRoutineEx`.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,8 @@ pub(crate) struct CompletionRoutine {
     pub(crate) keeps: Option<GuestAddr>,
     /// It is the I/O manager's own: the event is signalled and the walk ends.
     pub(crate) event: Option<GuestAddr>,
+    /// It is a neighbour's, which keeps the request: the walk ends.
+    pub(crate) is_keeper: bool,
 }
 
 const ALWAYS: u8 = SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL;
@@ -53,7 +61,14 @@ pub(crate) fn at(
     context: u64,
     control: u8,
 ) -> CompletionRoutine {
-    let named = CompletionRoutine { target, context, control, keeps: None, event: None };
+    let named = CompletionRoutine {
+        target,
+        context,
+        control,
+        keeps: None,
+        event: None,
+        is_keeper: target == address_of(k, &Keeper::EXPORT),
+    };
     if target == address_of(k, &ForwardDone::EXPORT) {
         return CompletionRoutine { event: Some(GuestAddr(context)), ..named };
     }
@@ -62,7 +77,7 @@ pub(crate) fn at(
     }
     let Some(safe) = take(k, GuestAddr(context)) else { return named };
     let SafeCompletion { device, routine, context, control } = safe;
-    CompletionRoutine { target: routine, context, control, keeps: Some(device), event: None }
+    CompletionRoutine { target: routine, context, control, keeps: Some(device), ..named }
 }
 
 fn take(k: &mut Kernel, context: GuestAddr) -> Option<SafeCompletion> {
@@ -191,6 +206,16 @@ struct SafeCompletionRoutine {}
 #[derive(Debug)]
 struct ForwardDone {}
 
+/// What stands in a stack location of a request that a neighbour keeps when it comes back.
+#[derive(Debug)]
+struct Keeper {}
+
+/// Lets a neighbour keep a request that comes back.
+pub(super) fn set_keeper(k: &mut Kernel, location: GuestAddr, ours: GuestAddr) -> CallResult<()> {
+    let stand_in = address_of(k, &Keeper::EXPORT);
+    set_routine(k, location, stand_in, ours.0)
+}
+
 /// A routine that only the walk up the stack meets: a driver that calls it has taken it out of a
 /// stack location that is not its own.
 const fn stand_in(name: &'static str) -> Export {
@@ -212,6 +237,10 @@ impl SafeCompletionRoutine {
 
 impl ForwardDone {
     const EXPORT: Export = stand_in("(end of a synchronous forward)");
+}
+
+impl Keeper {
+    const EXPORT: Export = stand_in("(completion routine of a lower driver)");
 }
 
 #[cfg(test)]

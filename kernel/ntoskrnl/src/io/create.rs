@@ -23,6 +23,7 @@ use super::{
     attach, deliver,
     device::Descriptor,
     file::{self, FreeEvent, Synchrony},
+    neighbours,
     request::Draft,
 };
 use crate::{
@@ -76,6 +77,7 @@ pub(crate) fn create_file(k: &mut Kernel, wish: CreateFile) -> CallResult<Flow> 
         _ => Synchrony::Overlapped,
     };
     let file = file::create(k, device, name, related, synchrony)?;
+    neighbours::before_open(k, device, wish.mode)?;
     let draft = Draft::for_file(k, file, IRP_MJ_CREATE, wish.mode)?;
     let context = security_context(k, &wish, granted)?;
     let location = draft.location;

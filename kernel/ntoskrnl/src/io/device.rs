@@ -17,7 +17,7 @@ use nt_abi::{
 };
 use nt_macros::export;
 
-use super::{shutdown, start_io::StartIo, timer, unload};
+use super::{name_taken, neighbours, shutdown, start_io::StartIo, timer, unload};
 use crate::{
     CallResult, Flow, GuestPtr, Kernel, exports,
     ke::{DispatcherType, device_queue},
@@ -76,7 +76,9 @@ pub struct DeviceFacts {
 
 /// Every device of a driver, in order of creation.
 pub(crate) fn facts(k: &mut Kernel) -> CallResult<Vec<DeviceFacts>> {
-    let there = k.io.devices.iter().filter(|(_, device)| !device.is_unlinked);
+    let is_there =
+        |device: &Device| !device.is_unlinked && !k.io.neighbours.is_driver(device.driver);
+    let there = k.io.devices.iter().filter(|(_, device)| is_there(device));
     let mut devices: Vec<_> = there.map(|(&at, device)| (device.created, at)).collect();
     devices.sort_unstable();
     let links = ob::dos_links(k);
@@ -103,8 +105,7 @@ pub(crate) fn facts(k: &mut Kernel) -> CallResult<Vec<DeviceFacts>> {
 /// Creates a device object with its extension.
 #[export(
     irql = ..=APC_LEVEL,
-    ddi = "wdm/nf-wdm-iocreatedevice",
-    limits = "never fails for lack of memory"
+    ddi = "wdm/nf-wdm-iocreatedevice"
 )]
 fn IoCreateDevice(
     k: &mut Kernel,
@@ -118,6 +119,9 @@ fn IoCreateDevice(
 ) -> CallResult<NtStatus> {
     k.write_scalar(into.at, 0_u64)?;
     let name = device_name(k, name.at, characteristics)?;
+    if let Some(name) = &name {
+        name_taken::take_if_chosen(k, name)?;
+    }
     if let Some(name) = &name
         && let Some(status) = refuse_name(k, name)
     {
@@ -126,8 +130,6 @@ fn IoCreateDevice(
     if k.is_to_fail(events::CREATION_FAILURE)? {
         return Ok(NtStatus::STATUS_INSUFFICIENT_RESOURCES);
     }
-    let size = DEVICE_OBJECT::SIZE_BYTES + u64::from(extension_bytes);
-    let device = ob::create(k, ObjectType::Device, size)?;
     let mut flags = DO_DEVICE_INITIALIZING;
     if is_exclusive {
         flags |= DO_EXCLUSIVE;
@@ -135,12 +137,49 @@ fn IoCreateDevice(
     if name.is_some() {
         flags |= DO_DEVICE_HAS_NAME;
     }
+    let device = make(k, driver, extension_bytes, Kind { device_type, characteristics, flags })?;
+    if let Some(name) = &name {
+        let named = ob::insert(k, device, name, None);
+        assert!(named.is_ok(), "the name was free a moment ago");
+        ob::make_permanent(k, device);
+    }
+    let name = name.unwrap_or_default();
+    let resource = Resource::Device(name.to_string());
+    let created = k.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
+    if let Some(entry) = k.io.devices.get_mut(&device) {
+        entry.created = created;
+    }
+    k.write_scalar(into.at, device.0)?;
+    k.trace(|_| format!("device {name} created"));
+    Ok(NtStatus::STATUS_SUCCESS)
+}
+
+/// What kind of device an object stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// `FILE_DEVICE_XXX`.
+    pub(super) device_type: u32,
+    /// `FILE_XXX`.
+    pub(super) characteristics: u32,
+    /// `DO_XXX`.
+    pub(super) flags: u32,
+}
+
+/// Makes a device object without a name.
+pub(super) fn make(
+    k: &mut Kernel,
+    driver: GuestAddr,
+    extension_bytes: u32,
+    kind: Kind,
+) -> CallResult<GuestAddr> {
+    let size = DEVICE_OBJECT::SIZE_BYTES + u64::from(extension_bytes);
+    let device = ob::create(k, ObjectType::Device, size)?;
     k.set(device, DEVICE_OBJECT::Type, IO_TYPE_DEVICE)?;
     k.set(device, DEVICE_OBJECT::Size, u16::try_from(size).unwrap_or(u16::MAX))?;
     k.set(device, DEVICE_OBJECT::DriverObject, driver.0)?;
-    k.set(device, DEVICE_OBJECT::Flags, flags)?;
-    k.set(device, DEVICE_OBJECT::Characteristics, characteristics)?;
-    k.set(device, DEVICE_OBJECT::DeviceType, device_type)?;
+    k.set(device, DEVICE_OBJECT::Flags, kind.flags)?;
+    k.set(device, DEVICE_OBJECT::Characteristics, kind.characteristics)?;
+    k.set(device, DEVICE_OBJECT::DeviceType, kind.device_type)?;
     k.set(device, DEVICE_OBJECT::StackSize, 1)?;
     if extension_bytes > 0 {
         let extension = device.add(DEVICE_OBJECT::SIZE_BYTES);
@@ -150,34 +189,24 @@ fn IoCreateDevice(
     k.init_dispatcher(lock, DispatcherType::SynchronizationEvent, KEVENT::SIZE_BYTES, 1)?;
     device_queue::initialize(k, device.add(DEVICE_OBJECT::DeviceQueue.offset_bytes))?;
     let extension = attach_extension(k, device)?;
-    attach_volume_block(k, device, device_type)?;
-    if let Some(name) = &name {
-        let named = ob::insert(k, device, name, None);
-        assert!(named.is_ok(), "the name was free a moment ago");
-        ob::make_permanent(k, device);
-    }
+    attach_volume_block(k, device, kind.device_type)?;
     let first = k.get(driver, DRIVER_OBJECT::DeviceObject)?;
     k.set(device, DEVICE_OBJECT::NextDevice, first)?;
     k.set(driver, DRIVER_OBJECT::DeviceObject, device.0)?;
-    let name = name.unwrap_or_default();
-    let resource = Resource::Device(name.to_string());
-    let created = k.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
     let entry = Device {
         driver,
         attached_to: None,
         is_delete_pending: false,
         is_unlinked: false,
         descriptor: Descriptor::Default,
-        created,
+        created: k.last_seq,
         start_io: StartIo::default(),
         extension,
     };
     k.io.devices.insert(device, entry);
     // A device object keeps its driver object, and that the image.
     ob::reference(k, driver);
-    k.write_scalar(into.at, device.0)?;
-    k.trace(|_| format!("device {name} created"));
-    Ok(NtStatus::STATUS_SUCCESS)
+    Ok(device)
 }
 
 /// The name of a new device; a generated one if asked for.
@@ -237,6 +266,13 @@ fn IoDeleteDevice(k: &mut Kernel, device: GuestAddr) -> CallResult<Flow> {
     shutdown::forget(k, device);
     timer::forget(k, device)?;
     ob::make_temporary(k, device);
+    // A filter above hears of it through its `FastIoDetachDevice` routine, and detaches.
+    neighbours::leave_device(k, device)?;
+    retire(k, device)
+}
+
+/// Marks a device for deletion, and deletes it if nothing refers to it.
+pub(super) fn retire(k: &mut Kernel, device: GuestAddr) -> CallResult<Flow> {
     if let Some(entry) = k.io.devices.get_mut(&device) {
         entry.is_delete_pending = true;
     }

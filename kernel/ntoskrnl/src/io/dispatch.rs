@@ -9,7 +9,7 @@ use nt_abi::{
 };
 use nt_macros::export;
 
-use super::{complete, irp, unload};
+use super::{complete, irp, neighbours, unload};
 use crate::{CallResult, Export, Flow, GuestCall, Kernel, Stop, exports, frame};
 
 exports![IofCallDriver, InvalidDeviceRequest];
@@ -78,6 +78,9 @@ pub(crate) fn call_driver(
     }
     if let Some(upper) = k.io.dispatches.iter_mut().rev().find(|d| d.irp == id) {
         upper.is_forwarded = true;
+    }
+    if k.io.neighbours.at(device).is_some() {
+        return neighbours::dispatch(k, device, address);
     }
     if routine == invalid_device_request_address(k) {
         return invalid_device_request(k, address);

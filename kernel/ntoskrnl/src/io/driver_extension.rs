@@ -13,8 +13,7 @@ exports![IoAllocateDriverObjectExtension, IoGetDriverObjectExtension];
 /// driver object.
 #[export(
     irql = ..=DISPATCH_LEVEL,
-    ddi = "wdm/nf-wdm-ioallocatedriverobjectextension",
-    limits = "never fails for lack of memory"
+    ddi = "wdm/nf-wdm-ioallocatedriverobjectextension"
 )]
 fn IoAllocateDriverObjectExtension(
     k: &mut Kernel,
@@ -27,6 +26,9 @@ fn IoAllocateDriverObjectExtension(
     let Some(entry) = k.io.driver(driver) else { return Err(no_driver()) };
     if entry.extensions.contains_key(&client) {
         return Ok(NtStatus::STATUS_OBJECT_NAME_COLLISION);
+    }
+    if k.is_to_fail(events::CREATION_FAILURE)? {
+        return Ok(NtStatus::STATUS_INSUFFICIENT_RESOURCES);
     }
     let extension = mm::allocate_kernel(k, BlockKind::KernelPool, u64::from(size_bytes), 16)?;
     if let Some(entry) = k.io.drivers.get_mut(&driver) {

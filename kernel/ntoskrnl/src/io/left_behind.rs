@@ -1,10 +1,10 @@
 //! What a driver leaves behind when it goes.
 
-use events::{BlockKind, Event, LeftBehind, Resource, Seq};
+use events::{BlockKind, EntryPoint, Event, LeftBehind, Resource, Seq};
 use guest_memory::GuestAddr;
 
-use super::work_item;
-use crate::{CallResult, Flow, Kernel, Stop, frame, ke, mm, ob, ps};
+use super::{callback_object, work_item};
+use crate::{Activation, CallResult, Flow, Kernel, Stop, frame, ke, mm, ob, ps};
 
 /// When the question is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +35,44 @@ frame!(Flushed, |this, k, _| {
     Ok(Flow::Return(0))
 });
 
-/// Reports what may still run code of the image: timers, APCs, threads.
+/// Reports what may still run code of the image: timers, APCs, threads, interrupts,
+/// callbacks.
 fn report_running(k: &mut Kernel, driver: GuestAddr, occasion: Occasion) -> CallResult<()> {
     let Some(entry) = k.io.drivers.get(&driver) else { return Ok(()) };
     let (base, size_bytes) = (entry.base, entry.size_bytes);
+    if !is_kept(k, driver) && runs_completion_routine(k, base, size_bytes) {
+        let is_after_unload = occasion == Occasion::Unloaded;
+        let resource = Resource::CompletionRoutine;
+        k.emit(Event::LeftBehind(LeftBehind { resource, taken: None, is_after_unload }))?;
+    }
     let mut left = ke::State::left_in(k, base, size_bytes);
     left.extend(ps::running_in(k, base, size_bytes).into_iter().map(|s| ("system thread", s)));
+    let left = left.into_iter().map(|(what, taken)| (Resource::Running(what), taken));
+    let interrupts = k.ke.interrupts_left_in(base, size_bytes).into_iter();
+    let interrupts = interrupts.map(|(vector, taken)| (Resource::Interrupt(vector), taken));
+    let processors = k.ke.processor_callbacks_left_in(base, size_bytes).into_iter();
+    let processors = processors.map(|taken| (Resource::Callback("processor change"), taken));
+    let callbacks = callback_object::left_in(k, base, size_bytes).into_iter();
+    let callbacks = callbacks.map(|taken| (Resource::Callback("callback object"), taken));
+    let left: Vec<_> = left.chain(interrupts).chain(processors).chain(callbacks).collect();
     if left.is_empty() {
         return Ok(());
     }
-    let left = left.into_iter().map(|(what, taken)| (Resource::Running(what), taken));
-    tell(k, left.collect(), occasion)?;
+    tell(k, left, occasion)?;
     // DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS: "a driver failed to cancel lookaside
     // lists, DPCs, worker threads, or other such items before unload".
     Err(Stop::bug_check(0xce, [base.0, 8, base.0, 0]))
+}
+
+/// Whether a completion routine of the image was called and has not returned, on whatever thread.
+fn runs_completion_routine(k: &Kernel, base: GuestAddr, size_bytes: u64) -> bool {
+    let mut activations = k.ke.threads.values().flat_map(|thread| &thread.activations);
+    activations.any(|activation| match activation {
+        Activation::Entry {
+            entry: Some(EntryPoint::CompletionRoutine { .. }), routine, ..
+        } => routine.0.wrapping_sub(base.0) < size_bytes,
+        _ => false,
+    })
 }
 
 /// Reports what it holds.

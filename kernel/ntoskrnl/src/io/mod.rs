@@ -8,7 +8,9 @@
 mod associated;
 mod attach;
 mod build;
+mod callback_object;
 mod cancel;
+mod cancel_here;
 mod complete;
 mod completion_routine;
 mod create;
@@ -20,10 +22,15 @@ mod driver;
 mod driver_extension;
 mod file;
 mod file_lock;
+mod interrupt;
 mod irp;
 mod left_behind;
+mod lower_driver;
+mod name_taken;
 mod named_event;
+mod neighbours;
 mod object_pointer;
+mod other_requests;
 mod remove_lock;
 mod request;
 mod requestor;
@@ -46,17 +53,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use events::{IrpId, ThreadId};
 use guest_memory::GuestAddr;
 
+pub(crate) use cancel_here::{CallStage, cancel_if_chosen};
 pub use device::{Descriptor, Device, DeviceFacts};
 pub use driver::{Driver, DriverState};
 pub use irp::{Irp, IrpKind};
 pub(crate) use worker::start_work;
 
-use crate::{DataExport, Export, Kernel, ob};
+use crate::{CallResult, DataExport, Export, Kernel, ob};
+
+/// Requests looked at, the latest first: an old one that is still pending is no news.
+const MOST_LOOKED_AT: usize = 16;
 
 /// The exports of the component, by file.
 pub(crate) const EXPORTS: &[&[Export]] = &[
     device::EXPORTS,
     symbolic_link::EXPORTS,
+    interrupt::EXPORTS,
+    callback_object::EXPORTS,
     attach::EXPORTS,
     object_pointer::EXPORTS,
     irp::EXPORTS,
@@ -65,6 +78,7 @@ pub(crate) const EXPORTS: &[&[Export]] = &[
     dispatch::EXPORTS,
     complete::EXPORTS,
     completion_routine::EXPORTS,
+    lower_driver::EXPORTS,
     cancel::EXPORTS,
     csq::EXPORTS,
     requestor::EXPORTS,
@@ -115,8 +129,14 @@ pub struct State {
     workers: Vec<ThreadId>,
     /// Completion routines that keep their device, by context.
     safe_completions: BTreeMap<GuestAddr, completion_routine::SafeCompletion>,
+    /// Drivers beside the one under test.
+    neighbours: neighbours::Neighbours,
     /// Work items, by address.
     work_items: BTreeMap<GuestAddr, work_item::WorkItem>,
+    /// Connection contexts that are tables of messages.
+    message_tables: interrupt::MessageTables,
+    /// Callback objects.
+    callbacks: callback_object::Callbacks,
 }
 
 impl State {
@@ -125,6 +145,16 @@ impl State {
         let open = self.irps.values().filter(|irp| irp.is_live);
         let mut ranges = open.filter_map(|irp| irp.request.as_ref()).flat_map(|r| &r.ranges);
         ranges.any(|&(start, size_bytes)| at.0.wrapping_sub(start.0) < size_bytes)
+    }
+
+    /// A digest of the kinds of request that user mode has under way.
+    pub(crate) fn requests_under_way(&self) -> u64 {
+        let is_open =
+            |irp: &&Irp| irp.kind == IrpKind::Request && irp.is_live && irp.completed.is_none();
+        let open = self.irps.values().rev().take(MOST_LOOKED_AT).filter(is_open);
+        let kinds: BTreeSet<u64> =
+            open.map(|irp| u64::from(irp.control_code) << 8 | u64::from(irp.major)).collect();
+        kinds.into_iter().fold(0, |digest, kind| digest.rotate_left(7) ^ kind)
     }
 
     /// The device of the innermost request under way.
@@ -138,8 +168,9 @@ impl State {
     }
 }
 
-/// Gives the object types of this component their procedures. Called once, after `ob::start`.
-pub fn start(k: &mut Kernel) {
+/// Gives the object types of this component their procedures and creates its objects. Called
+/// once, after `ob::start`.
+pub fn start(k: &mut Kernel) -> CallResult<()> {
     k.ex.wake_worker = Some(worker::wake);
     let file = ob::Procedures {
         close: Some(file::close),
@@ -151,4 +182,5 @@ pub fn start(k: &mut Kernel) {
     ob::set_procedures(k, ob::ObjectType::Device, device);
     let driver = ob::Procedures { delete: Some(driver::delete), ..ob::Procedures::default() };
     ob::set_procedures(k, ob::ObjectType::Driver, driver);
+    callback_object::start(k)
 }

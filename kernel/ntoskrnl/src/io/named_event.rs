@@ -54,6 +54,9 @@ fn create(
     handle_at: GuestAddr,
 ) -> CallResult<GuestAddr> {
     let name = ob::read_name(k, name)?;
+    if k.is_to_fail(events::CREATION_FAILURE)? {
+        return Ok(GuestAddr::NULL);
+    }
     let found = ob::lookup(k, None, &name, ob::LinkAtEnd::Follow);
     let (event, is_new) = match found {
         Ok(found)

@@ -5,11 +5,14 @@ use guest_memory::GuestAddr;
 use nt_abi::{
     NtStatus,
     constants::io::{FILE_NON_DIRECTORY_FILE, FILE_OPEN, OBJ_KERNEL_HANDLE},
-    structures::{UNICODE_STRING, io::IO_STATUS_BLOCK},
+    structures::{
+        UNICODE_STRING,
+        io::{FILE_OBJECT, IO_STATUS_BLOCK},
+    },
 };
 use nt_macros::export;
 
-use super::{attach, create};
+use super::{attach, create, neighbours};
 use crate::{
     CallResult, Flow, GuestPtr, Kernel, exports, frame, mm,
     ob::{self, Handle, ObjectAttributes, ObjectType, PreviousMode},
@@ -93,6 +96,8 @@ frame!(Opened, |this, k, value| {
     let closed = match this.purpose {
         Purpose::Pointer { file_at, device_at } => {
             k.write_scalar(file_at, file.0)?;
+            let named = GuestAddr(k.get(file, FILE_OBJECT::DeviceObject)?);
+            neighbours::before_attach(k, named)?;
             let device = attach::related_device(k, file)?;
             k.write_scalar(device_at, device.0)?;
             return ob::close_handle(k, handle, mode)?.then(k, ob::Answer(status));

@@ -1,7 +1,9 @@
 //! Requests: IRPs that the I/O manager builds for a caller, sends, and waits for.
 
-use events::{BlockKind, IrpId, SYSTEM_BUFFER_TAIL, SYSTEM_BUFFER_TAILS, TransferMethod};
-use guest_memory::{AccessKind, Accessor, ByteState, GuestAddr, PAGE_BYTES, Reason};
+use events::{
+    BlockKind, IrpId, READ_ONLY_BUFFER, SYSTEM_BUFFER_TAIL, SYSTEM_BUFFER_TAILS, TransferMethod,
+};
+use guest_memory::{AccessKind, Accessor, ByteState, GuestAddr, PAGE_BYTES, Perms, Reason};
 use nt_abi::{
     NtStatus,
     constants::io::{
@@ -14,7 +16,7 @@ use nt_abi::{
 };
 
 use super::{
-    attach, dispatch,
+    attach, cancel_here, dispatch,
     irp::{self, IrpKind, Request},
 };
 use crate::{
@@ -221,6 +223,7 @@ impl Draft {
         }
         let wait_on = event.filter(|_| is_synchronous);
         let device = self.device;
+        cancel_here::cancel_unsent(k, self.id)?;
         dispatch::call_driver(k, device, self.irp)?.then(k, Sent { id: self.id, wait_on })
     }
 }
@@ -262,6 +265,25 @@ frame!(Waited, |this, k, _| {
     let status = result.map_or(NtStatus::STATUS_PENDING, |(status, _)| status);
     Ok(Flow::Return(u64::from(status.0)))
 });
+
+/// Asks whether a buffer that the driver should only read is in pages that the caller itself may
+/// only read; what else is in those pages is the caller's own.
+pub(crate) fn make_read_only_if_chosen(
+    k: &mut Kernel,
+    (at, size_bytes): (GuestAddr, u64),
+    detail: u64,
+) -> CallResult<()> {
+    if size_bytes == 0 || !is_user_range(k, AccessKind::Write, at, size_bytes) {
+        return Ok(());
+    }
+    if k.ask_here(READ_ONLY_BUFFER, 2, detail)? != 0 {
+        let perms = Perms::READ | Perms::USER | Perms::WATCHED;
+        let pages_bytes = (at.0 + size_bytes).next_multiple_of(PAGE_BYTES) - at.page().0;
+        let is_done = k.memory.protect(at.page(), pages_bytes, perms);
+        debug_assert!(is_done, "the range was just checked");
+    }
+    Ok(())
+}
 
 /// Whether user mode may touch a whole range. A watched page is no obstacle: the machine looks at
 /// driver accesses.

@@ -9,7 +9,7 @@ use guest_memory::{AccessKind, GuestAddr};
 use nt_abi::{
     NtStatus,
     constants::{
-        IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE,
+        IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE,
         io::{
             DO_BUFFERED_IO, DO_DIRECT_IO, FILE_APPEND_DATA, FILE_READ_ACCESS, FILE_READ_DATA,
             FILE_WRITE_ACCESS, FILE_WRITE_DATA, IRP_READ_OPERATION, IRP_WRITE_OPERATION,
@@ -19,9 +19,11 @@ use nt_abi::{
 };
 
 use super::{
+    attach,
     build::Control,
     cancel, create, device, driver, file_lock,
     irp::IrpKind,
+    neighbours,
     request::{self, Draft},
     shutdown, thread_exit, unload,
 };
@@ -30,7 +32,10 @@ use crate::{
     ob::{self, Handle, Name, ObjectType, PreviousMode},
 };
 
-pub use super::create::CreateFile;
+pub use super::{
+    create::CreateFile,
+    other_requests::{Information, flush_file, information},
+};
 
 /// `NtReadFile` and `NtWriteFile`.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +52,7 @@ pub struct Transfer {
     pub offset_bytes: i64,
 }
 
-/// `NtDeviceIoControlFile`.
+/// `NtDeviceIoControlFile` and `NtFsControlFile`.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceControl {
     /// The file.
@@ -56,6 +61,8 @@ pub struct DeviceControl {
     pub iosb: GuestAddr,
     /// The control code.
     pub code: u32,
+    /// `NtFsControlFile` instead.
+    pub is_file_system: bool,
     /// Input buffer and its length.
     pub input: (GuestAddr, u32),
     /// Output buffer and its length.
@@ -117,6 +124,11 @@ frame!(SendTransfer, |this, k, _| {
     let is_read = major == IRP_MJ_READ;
     let (buffer, size_bytes) = (transfer.buffer, u64::from(transfer.length_bytes));
     let access = if is_read { AccessKind::Write } else { AccessKind::Read };
+    let device = attach::related_device(k, file)?;
+    let is_read_by_driver = !is_read && k.get(device, DEVICE_OBJECT::Flags)? & DO_BUFFERED_IO == 0;
+    if is_read_by_driver {
+        request::make_read_only_if_chosen(k, (buffer, size_bytes), u64::from(major))?;
+    }
     // The caller's memory may have changed while it waited for the file.
     if !request::is_user_range(k, access, buffer, size_bytes) {
         return answer(NtStatus::STATUS_ACCESS_VIOLATION);
@@ -188,13 +200,23 @@ frame!(SendControl, |this, k, _| {
     let SendControl { file, wish } = this;
     let DeviceControl { code, input: (input, input_bytes), output: (output, output_bytes), .. } =
         wish;
+    let read_by_driver = match transfer_method(code) {
+        TransferMethod::InDirect => Some((output, u64::from(output_bytes))),
+        TransferMethod::Neither => Some((input, u64::from(input_bytes))),
+        _ => None,
+    };
+    if let Some(range) = read_by_driver {
+        request::make_read_only_if_chosen(k, range, u64::from(code))?;
+    }
     // The caller's memory may have changed while it waited for the file.
     if !are_buffers_good(k, &wish) {
         return answer(NtStatus::STATUS_ACCESS_VIOLATION);
     }
     let method = transfer_method(code);
     let (input_len, output_len) = (u64::from(input_bytes), u64::from(output_bytes));
-    let draft = Draft::for_file(k, file, IRP_MJ_DEVICE_CONTROL, PreviousMode::User)?;
+    let major =
+        if wish.is_file_system { IRP_MJ_FILE_SYSTEM_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
+    let draft = Draft::for_file(k, file, major, PreviousMode::User)?;
     k.set(draft.irp, IRP::UserIosb, wish.iosb.0)?;
     let control = Control { code, input, input_bytes, output, output_bytes };
     control.write_parameters(k, draft)?;
@@ -256,7 +278,11 @@ fn check_code_access(k: &mut Kernel, handle: Handle, code: u32) -> Result<(), Nt
 }
 
 /// The file object behind a handle of user mode that grants one of the rights.
-fn file_of(k: &mut Kernel, handle: Handle, rights: Option<u32>) -> Result<GuestAddr, NtStatus> {
+pub(super) fn file_of(
+    k: &mut Kernel,
+    handle: Handle,
+    rights: Option<u32>,
+) -> Result<GuestAddr, NtStatus> {
     let entry = ob::entry(k, handle, PreviousMode::User)?;
     if ob::object(k, entry.object).kind != ObjectType::File {
         return Err(NtStatus::STATUS_OBJECT_TYPE_MISMATCH);
@@ -267,7 +293,7 @@ fn file_of(k: &mut Kernel, handle: Handle, rights: Option<u32>) -> Result<GuestA
     }
 }
 
-fn is_status_block_good(k: &Kernel, iosb: GuestAddr) -> bool {
+pub(super) fn is_status_block_good(k: &Kernel, iosb: GuestAddr) -> bool {
     request::is_user_range(k, AccessKind::Write, iosb, IO_STATUS_BLOCK::SIZE_BYTES)
 }
 
@@ -306,7 +332,10 @@ pub fn load_driver(
 /// Asks for a driver to be unloaded. On a system thread. Success also if open files make it wait.
 pub fn unload_driver(k: &mut Kernel, service: &str) -> CallResult<Flow> {
     match driver_object(k, service) {
-        Some(object) => unload::request(k, object),
+        Some(object) => {
+            neighbours::leave_driver(k, object)?;
+            unload::request(k, object)
+        }
         None => answer(NtStatus::STATUS_OBJECT_NAME_NOT_FOUND),
     }
 }
@@ -344,7 +373,7 @@ pub fn devices(k: &mut Kernel) -> CallResult<Vec<device::DeviceFacts>> {
 }
 
 /// Reports every request of user mode that nothing completed, although it was cancelled and its
-/// file was closed.
+/// file was closed, if only by the end of its thread.
 pub fn report_stuck_requests(k: &mut Kernel) -> CallResult<()> {
     let stuck: Vec<_> =
         k.io.irps
@@ -361,6 +390,11 @@ pub fn report_stuck_requests(k: &mut Kernel) -> CallResult<()> {
         k.emit(Event::IrpStuck(event))?;
     }
     Ok(())
+}
+
+/// Whether a neighbour of the driver was there, which may still keep requests for a moment.
+pub fn had_neighbours(k: &Kernel) -> bool {
+    k.io.neighbours.were_there()
 }
 
 /// Requests of user mode that are under way.

@@ -5,6 +5,7 @@ use guest_memory::GuestAddr;
 use nt_abi::{NtStatus, structures::UNICODE_STRING};
 use nt_macros::export;
 
+use super::name_taken;
 use crate::{
     CallResult, Flow, GuestPtr, Kernel, exports,
     ob::{self, ObjectType},
@@ -24,6 +25,7 @@ fn IoCreateSymbolicLink(
     if k.is_to_fail(events::CREATION_FAILURE)? {
         return Ok(answer(NtStatus::STATUS_INSUFFICIENT_RESOURCES));
     }
+    name_taken::take_if_chosen(k, &name)?;
     let text = format!("link {name} to {target} created");
     let link = ob::create_link(k, target)?;
     let status = match ob::insert(k, link, &name, None) {

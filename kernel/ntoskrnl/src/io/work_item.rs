@@ -1,6 +1,6 @@
 //! Work items: routines that run on a system thread and keep their device or driver object.
 
-use events::{BlockKind, EntryPoint, Event, Resource, ResourceTaken, Seq};
+use events::{BlockKind, EntryPoint, Event, Resource, ResourceTaken, Seq, WorkItemFault};
 use guest_memory::{AccessKind, GuestAddr};
 use nt_macros::export;
 
@@ -34,6 +34,8 @@ pub(crate) struct WorkItem {
     place: Place,
     /// It was queued and its routine was not called yet.
     is_queued: bool,
+    /// When it was made.
+    made: Seq,
     /// The driver that has to free it, and when it was allocated; `None` for its own memory.
     to_free: Option<(GuestAddr, Seq)>,
 }
@@ -75,7 +77,7 @@ fn IoAllocateWorkItem(k: &mut Kernel, owner: GuestAddr) -> CallResult<GuestAddr>
     let made = k.emit(Event::ResourceTaken(ResourceTaken { resource: Resource::WorkItem }))?;
     let driver = k.io.devices.get(&owner).map_or(owner, |device| device.driver);
     let to_free = Some((driver, made));
-    let work_item = WorkItem { owner, place: Place::Allocated, is_queued: false, to_free };
+    let work_item = WorkItem { owner, place: Place::Allocated, is_queued: false, made, to_free };
     k.io.work_items.insert(item, work_item);
     Ok(item)
 }
@@ -96,7 +98,9 @@ fn IoInitializeWorkItem(k: &mut Kernel, owner: GuestAddr, item: GuestAddr) -> Ca
         return Err(Stop::unsupported("IoInitializeWorkItem on a queued work item"));
     }
     k.fill(item, 0, u64::from(WORK_ITEM_BYTES))?;
-    let work_item = WorkItem { owner, place: Place::Drivers, is_queued: false, to_free: None };
+    let made = k.emit(Event::ResourceTaken(ResourceTaken { resource: Resource::WorkItem }))?;
+    let place = Place::Drivers;
+    let work_item = WorkItem { owner, place, is_queued: false, made, to_free: None };
     k.io.work_items.insert(item, work_item);
     Ok(())
 }
@@ -125,6 +129,8 @@ fn give_back(k: &mut Kernel, item: GuestAddr, place: Place) -> CallResult<()> {
         return Err(worker_invalid(WorkerInvalid::FreedWhileQueued, item, 0));
     }
     if known.place != place {
+        let (is_allocated, made) = (known.place == Place::Allocated, known.made);
+        k.emit(Event::WorkItemFault(WorkItemFault { is_allocated, made }))?;
         return Err(Stop::unsupported("giving back a work item with the other pair's routine"));
     }
     k.io.work_items.remove(&item);
@@ -220,6 +226,7 @@ frame!(Worked, |this, k, _| {
 
 #[cfg(test)]
 mod tests {
+    use events::Event;
     use guest_memory::GuestAddr;
     use nt_abi::structures::io::DEVICE_OBJECT;
 
@@ -227,7 +234,7 @@ mod tests {
         GuestCall, Kernel, Stop, ex,
         io::{service, test_driver},
         ob,
-        testing::{Progress, block, call_by_name, carry_on},
+        testing::{Progress, block, call_by_name, carry_on, take_events},
     };
 
     const ROUTINE: u64 = 0xffff_f802_0000_1000;
@@ -278,6 +285,28 @@ mod tests {
         assert_eq!(work(&mut k), [[device.0, 7]]);
         call_by_name(&mut k, "IoUninitializeWorkItem", &[item]).unwrap();
         assert_eq!(reason(call_by_name(&mut k, queue, &[item, ROUTINE, 1, 7])), (0xe4, 5));
+    }
+
+    #[test]
+    fn an_item_is_given_back_by_the_routine_of_its_pair() {
+        let (mut k, device) = test_driver::device();
+        let size_bytes = call_by_name(&mut k, "IoSizeofWorkItem", &[]).unwrap();
+        let own = block(&mut k, &vec![0; usize::try_from(size_bytes).unwrap()]);
+        call_by_name(&mut k, "IoInitializeWorkItem", &[device.0, own]).unwrap();
+        let allocated = call_by_name(&mut k, "IoAllocateWorkItem", &[device.0]).unwrap();
+        let cases = [("IoFreeWorkItem", own, false), ("IoUninitializeWorkItem", allocated, true)];
+        for (routine, item, expected) in cases {
+            take_events(&mut k);
+            let result = call_by_name(&mut k, routine, &[item]);
+            assert!(matches!(result, Err(Stop::Unsupported { .. })), "{result:?}");
+            let is_allocated = take_events(&mut k).into_iter().find_map(|event| match event {
+                Event::WorkItemFault(fault) => Some(fault.is_allocated),
+                _ => None,
+            });
+            assert_eq!(is_allocated, Some(expected), "{routine}");
+        }
+        call_by_name(&mut k, "IoUninitializeWorkItem", &[own]).unwrap();
+        call_by_name(&mut k, "IoFreeWorkItem", &[allocated]).unwrap();
     }
 
     #[test]

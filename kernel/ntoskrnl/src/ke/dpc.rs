@@ -52,6 +52,11 @@ pub(crate) struct Source {
 }
 
 impl State {
+    /// Whether a DPC is queued.
+    pub(crate) fn is_dpc_queued(&self, dpc: GuestAddr) -> bool {
+        self.dpcs.contains(dpc)
+    }
+
     /// Queued DPCs, and since when.
     pub(crate) fn queued_dpcs(&self) -> impl Iterator<Item = (GuestAddr, Seq)> + '_ {
         self.dpcs.places.iter().map(|(&dpc, source)| (dpc, source.since))
@@ -312,7 +317,19 @@ impl Kernel {
 struct DpcDone {
     irql: Irql,
 }
-frame!(DpcDone, |this, k, _| next_dpc(k, this));
+frame!(DpcDone, |this, k, _| {
+    match k.core().dpc.and_then(|dpc| k.ex_timer_of(dpc)) {
+        Some(timer) => k.ex_timer_called(timer)?.then(k, NextDpc { done: this }),
+        None => next_dpc(k, this),
+    }
+});
+
+/// What the end of a DPC leads to is done.
+#[derive(Clone, Debug)]
+struct NextDpc {
+    done: DpcDone,
+}
+frame!(NextDpc, |this, k, _| next_dpc(k, this.done));
 
 /// Runs the next DPC, or goes back to the level that was interrupted.
 fn next_dpc(k: &mut Kernel, done: DpcDone) -> CallResult<Flow> {
@@ -329,12 +346,16 @@ fn next_dpc(k: &mut Kernel, done: DpcDone) -> CallResult<Flow> {
     // From here on the object may be freed or queued again.
     k.set(dpc, KDPC::DpcData, 0)?;
     let target = GuestAddr(k.get(dpc, KDPC::DeferredRoutine)?);
-    let arguments = vec![
-        dpc.0,
-        k.get(dpc, KDPC::DeferredContext)?,
-        k.get(dpc, KDPC::SystemArgument1)?,
-        k.get(dpc, KDPC::SystemArgument2)?,
-    ];
+    let context = k.get(dpc, KDPC::DeferredContext)?;
+    let arguments = match k.ex_timer_of(dpc) {
+        Some(timer) => vec![timer.0, context],
+        None => vec![
+            dpc.0,
+            context,
+            k.get(dpc, KDPC::SystemArgument1)?,
+            k.get(dpc, KDPC::SystemArgument2)?,
+        ],
+    };
     Ok(Flow::call(GuestCall::entry(target, arguments, EntryPoint::Dpc), done))
 }
 

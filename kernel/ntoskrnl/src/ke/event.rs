@@ -5,7 +5,7 @@ use guest_memory::GuestAddr;
 use nt_abi::structures::ke::KEVENT;
 use nt_macros::export;
 
-use crate::{CallResult, Kernel, Stop, exports, ke::DispatcherType};
+use crate::{CallResult, Kernel, exports, ke::DispatcherType};
 
 exports![KeInitializeEvent, KeSetEvent, KePulseEvent, KeClearEvent, KeResetEvent, KeReadStateEvent];
 
@@ -35,13 +35,14 @@ fn KeSetEvent(k: &mut Kernel, event: GuestAddr, _increment: i32, wait: bool) -> 
 /// signalled; returns the previous state.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "ntddk/nf-ntddk-kepulseevent")]
 fn KePulseEvent(k: &mut Kernel, event: GuestAddr, _increment: i32, wait: bool) -> CallResult<i32> {
-    if wait {
-        return Err(Stop::unsupported("KePulseEvent with a wait announced"));
-    }
     k.require_dispatcher(event)?;
     let before = k.get(event, KEVENT::SignalState)?;
     k.signal(event, 1)?;
     k.set(event, KEVENT::SignalState, 0)?;
+    if wait {
+        // "The routine returns without lowering the IRQL."
+        k.signal_or_announce(GuestAddr::NULL, 0, true)?;
+    }
     Ok(before)
 }
 

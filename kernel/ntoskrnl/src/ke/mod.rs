@@ -5,6 +5,7 @@ pub mod thread;
 mod affinity;
 mod apc;
 mod apc_region;
+mod broadcast;
 mod bug_check;
 mod c_specific_handler;
 pub(crate) mod device_queue;
@@ -12,9 +13,12 @@ mod dispatcher;
 mod dpc;
 mod epilogue;
 mod event;
+mod ex_timer;
 mod exception;
 mod fast_mutex;
 mod guarded_mutex;
+mod interrupt;
+mod interrupt_lock;
 mod irql;
 mod kept;
 mod lock_events;
@@ -22,6 +26,7 @@ pub(crate) mod mutex;
 mod order;
 mod privileged;
 mod processor;
+mod processor_change;
 mod queue;
 mod scheduler;
 mod semaphore;
@@ -43,6 +48,8 @@ use crate::Kernel;
 pub use apc_region::RegionDepth;
 pub use dispatcher::DispatcherType;
 pub(crate) use dpc::{flush as flush_dpcs, initialize_dpc};
+pub(crate) use interrupt::Connection;
+pub use interrupt::{InterruptLine, LineKind};
 pub(crate) use lock_events::Wish;
 pub(crate) use processor::DATA;
 pub use processor::start;
@@ -54,16 +61,20 @@ pub(crate) const EXPORTS: &[&[crate::Export]] = &[
     affinity::EXPORTS,
     apc::EXPORTS,
     apc_region::EXPORTS,
+    broadcast::EXPORTS,
     bug_check::EXPORTS,
     c_specific_handler::EXPORTS,
     device_queue::EXPORTS,
     dpc::EXPORTS,
     event::EXPORTS,
+    ex_timer::EXPORTS,
     fast_mutex::EXPORTS,
     guarded_mutex::EXPORTS,
+    interrupt_lock::EXPORTS,
     irql::EXPORTS,
     mutex::EXPORTS,
     processor::EXPORTS,
+    processor_change::EXPORTS,
     queue::EXPORTS,
     scheduler::EXPORTS,
     semaphore::EXPORTS,
@@ -97,6 +108,14 @@ pub struct State {
     /// Set timers by due time and order of setting, with the processor that set them.
     timers: BTreeMap<(u64, u64), timer::Armed>,
     next_timer: u64,
+    /// Timers that the system allocated.
+    ex_timers: BTreeMap<GuestAddr, ex_timer::ExTimer>,
+    /// Interrupts of devices.
+    interrupts: interrupt::Interrupts,
+    /// A routine that all processors are called to.
+    broadcast: Option<broadcast::Broadcast>,
+    /// Callbacks about processors, by handle.
+    processor_callbacks: BTreeMap<GuestAddr, processor_change::Registration>,
 }
 
 impl State {

@@ -22,6 +22,11 @@ impl Kernel {
         Lane(u32::from(processor))
     }
 
+    /// The lane of a processor's interrupts.
+    pub(crate) fn lane_of_interrupts(processor: u8) -> Lane {
+        Lane(u32::from(MAX_PROCESSORS) + u32::from(processor))
+    }
+
     /// The lane of what runs now.
     pub fn lane(&self) -> Lane {
         let core = self.core();
@@ -96,8 +101,13 @@ impl Kernel {
         self.memory.order().forward(from.0, to.0);
     }
 
-    /// Code at `DISPATCH_LEVEL` on one processor runs in one order.
+    /// Code at `DISPATCH_LEVEL` on one processor runs in one order. Interrupts have no part in it:
+    /// they come in the middle.
     pub(crate) fn order_dispatch_level(&mut self, from: Irql, to: Irql) {
+        let index = self.core().index;
+        if self.core().lanes.last() == Some(&Self::lane_of_interrupts(index)) {
+            return;
+        }
         let processor = self.core().control;
         let (was, is) = (from >= Irql::DISPATCH_LEVEL, to >= Irql::DISPATCH_LEVEL);
         if is && !was {

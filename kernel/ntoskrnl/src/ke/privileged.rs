@@ -55,12 +55,12 @@ impl Kernel {
                 self.set_gpr(RAX, if size_bytes >= 4 { mask } else { rax | mask });
                 Ok(())
             }
-            PrivilegedOp::Out { port, value, .. } => self.expose(
-                PrivilegedSink::Port,
-                "out",
-                true,
-                vec![u64::from(port), u64::from(value)],
-            ),
+            PrivilegedOp::Out { port, value, .. } => {
+                let operands = vec![u64::from(port), u64::from(value)];
+                self.expose(PrivilegedSink::Port, "out", true, operands)?;
+                self.note_port_write(port);
+                Ok(())
+            }
             PrivilegedOp::ClearInterrupts => {
                 self.regs().rflags &= !INTERRUPT_FLAG;
                 Ok(())

@@ -1,6 +1,7 @@
 //! Which thread a processor runs: the ready one of highest priority, in turn among equals.
 
-use events::{ArgumentOutOfRange, Event, RegionFault, RegionMisuse, ThreadId};
+use choice_tape::Switch;
+use events::{ArgumentOutOfRange, Event, NEXT_THREAD, RegionFault, RegionMisuse, ThreadId};
 use guest_memory::GuestAddr;
 use nt_abi::Irql;
 use nt_macros::export;
@@ -35,29 +36,36 @@ impl State {
         self.ready.push_back(id);
     }
 
-    /// The ready thread that a processor would run next.
-    fn best_ready(&self, processor: u8) -> Option<ThreadId> {
-        let able = self.ready.iter().map(|&id| self.thread(id));
-        let able = able.filter(|thread| may_run_on(thread, processor));
-        // Of equal priority the first; `max_by_key` gives the last.
-        able.rev().max_by_key(|thread| thread.priority).map(|thread| thread.id)
+    /// The ready thread that a processor would run next: of those of highest priority the one
+    /// that is wanted, or the first.
+    pub(crate) fn best_ready(&self, processor: u8, wanted: Option<ThreadId>) -> Option<ThreadId> {
+        let best = self.best_of_ready(processor);
+        best.iter().copied().find(|&id| Some(id) == wanted).or_else(|| best.first().copied())
     }
 
-    /// Takes the next thread for a processor.
-    fn take_ready(&mut self, processor: u8) -> Option<ThreadId> {
-        let best = self.best_ready(processor)?;
-        self.ready.retain(|&id| id != best);
-        Some(best)
+    /// The ready threads of highest priority for a processor, in the order they became ready.
+    fn best_of_ready(&self, processor: u8) -> Vec<ThreadId> {
+        let able = || {
+            let ready = self.ready_threads().map(|id| self.thread(id));
+            ready.filter(|thread| may_run_on(thread, processor))
+        };
+        let Some(highest) = able().map(|thread| thread.priority).max() else { return Vec::new() };
+        able().filter(|thread| thread.priority == highest).map(|thread| thread.id).collect()
     }
 
     /// Whether a thread is ready, on whatever processor.
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready_threads().next().is_some()
+    }
+
+    /// Lists the ready threads that would not only spin in vain, in the order they became ready.
+    pub(crate) fn ready_threads(&self) -> impl Iterator<Item = ThreadId> + '_ {
+        self.ready.iter().copied().filter(|&id| !self.thread(id).spins_in_vain())
     }
 
     /// Whether a thread is ready for this processor.
     pub(crate) fn has_ready_for(&self, processor: u8) -> bool {
-        self.ready.iter().any(|&id| may_run_on(self.thread(id), processor))
+        self.ready_threads().any(|id| may_run_on(self.thread(id), processor))
     }
 
     /// Notes that a thread begins or ends to spin.
@@ -78,13 +86,15 @@ impl Kernel {
         let Some(id) = core.thread.filter(|_| is_low) else { return false };
         let thread = self.ke.thread(id);
         let is_elsewhere = !may_run_on(thread, index);
-        let is_behind = self.turn.was_cut
-            || core.quantum_end_events <= self.clock.events
-            || thread.spin.is_some_and(|spin| spin.is_vain);
+        let is_behind = self.turn.was_cut || core.quantum_end_events <= self.clock.events;
         let gives = is_elsewhere
-            || self.ke.best_ready(index).is_some_and(|best| {
+            || self.ke.best_ready(index, None).is_some_and(|best| {
                 let best = self.ke.thread(best).priority;
-                best > thread.priority || (best == thread.priority && is_behind)
+                // Below `DISPATCH_LEVEL` a wait inside of a routine stands for one that lets
+                // others run.
+                thread.spins_in_vain()
+                    || best > thread.priority
+                    || (best == thread.priority && is_behind)
             });
         if gives {
             self.put_away(ThreadState::Ready);
@@ -98,10 +108,26 @@ impl Kernel {
         gives
     }
 
+    /// The ready thread that goes on, as the tape says.
+    fn choose_ready(&mut self, processor: u8) -> Option<ThreadId> {
+        let wanted = self.take_wanted();
+        let able = self.ke.best_of_ready(processor);
+        if let Some(wanted) = wanted.filter(|wanted| able.contains(wanted)) {
+            return Some(wanted);
+        }
+        if able.len() < 2 {
+            return able.first().copied();
+        }
+        let lanes: Vec<u64> = able.iter().map(|&id| Self::lane_of_thread(id).0.into()).collect();
+        let choice = self.tape.ask_who(NEXT_THREAD, Switch::EndOfTurn, &lanes);
+        able.get(choice as usize).copied()
+    }
+
     /// Puts the next ready thread on the current processor; says whether there was one.
     pub(crate) fn dispatch(&mut self) -> CallResult<bool> {
         let index = self.core().index;
-        let Some(next) = self.ke.take_ready(index) else { return Ok(false) };
+        let Some(next) = self.choose_ready(index) else { return Ok(false) };
+        self.ke.ready.retain(|&id| id != next);
         self.switch_to(next);
         self.core_mut().quantum_end_events = self.clock.events.saturating_add(QUANTUM_EVENTS);
         if let Some(value) = self.ke.thread_mut(next).wake.take() {

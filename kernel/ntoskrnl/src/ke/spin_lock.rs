@@ -49,12 +49,6 @@ pub(crate) struct Holder {
 }
 
 impl State {
-    /// The spin locks that a processor holds, and since when.
-    pub(crate) fn spin_locks_of(&self, processor: u8) -> Vec<(Lock, Seq)> {
-        let held = self.spin_locks.iter().filter(|(_, holder)| holder.processor == processor);
-        held.map(|(&at, holder)| (Lock { kind: holder.kind, at }, holder.acquired)).collect()
-    }
-
     /// Who holds a spin lock.
     pub(crate) fn spin_lock_holder(&self, at: GuestAddr) -> Option<Holder> {
         self.spin_locks.get(&at).copied()

@@ -7,22 +7,29 @@
 use events::SUSPENSION;
 use nt_abi::Irql;
 
-use crate::{Kernel, ke::ThreadState};
+use crate::{CallResult, Kernel, ke::ThreadState};
 
 impl Kernel {
-    /// Asks whether user mode suspends the current thread where it is. It goes on when nothing else
-    /// can run any more.
-    pub(crate) fn suspend_if_chosen(&mut self) {
+    /// Asks whether user mode suspends the current thread where it is; says whether it does. The
+    /// thread goes on when nothing else can run any more.
+    pub(crate) fn suspend_if_chosen(&mut self) -> CallResult<bool> {
         let is_low = self.irql() == Irql::PASSIVE_LEVEL;
         let thread = self.current_thread();
         // No region, no mutex: normal kernel APCs are delivered.
         let gets_apcs = thread.critical_regions == 0 && thread.guarded_regions == 0;
         let can_be = is_low && gets_apcs && !thread.is_system && !thread.is_ending;
-        if can_be && self.is_contended() && self.ask(SUSPENSION, 2) == 1 {
+        if !can_be || !self.is_contended() {
+            return Ok(false);
+        }
+        // The same place beside other requests is another question.
+        let beside = self.io.requests_under_way();
+        let is_chosen = self.ask_here(SUSPENSION, 2, beside)? == 1;
+        if is_chosen {
             self.trace(|_| "the thread is suspended".to_owned());
             self.current_thread().is_suspended = true;
             self.put_away(ThreadState::Waiting);
         }
+        Ok(is_chosen)
     }
 
     /// Resumes the suspended threads; says whether there were any.

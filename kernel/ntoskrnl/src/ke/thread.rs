@@ -77,6 +77,9 @@ pub struct Thread {
     pub spin: Option<SpinState>,
     /// It was switched away from at its current call into the kernel, which goes on now.
     pub was_preempted_at_call: bool,
+    /// After the call under way it goes on on another processor, so that what is due on this one
+    /// runs at the same time.
+    pub moves_after_call: bool,
     /// Processors on which it may run, one bit each.
     pub affinity: u64,
     /// Scheduling priority, 1 to 31.
@@ -108,6 +111,11 @@ pub struct Thread {
 }
 
 impl Thread {
+    /// Whether it spins, and nothing has happened that could let it go on.
+    pub(crate) fn spins_in_vain(&self) -> bool {
+        self.spin.is_some_and(|spin| spin.is_vain)
+    }
+
     /// An idle thread of priority 8 on this stack.
     pub fn new(
         id: ThreadId,
@@ -136,6 +144,7 @@ impl Thread {
             result: None,
             spin: None,
             was_preempted_at_call: false,
+            moves_after_call: false,
             affinity: u64::MAX,
             priority: 8,
             base_increment: 0,

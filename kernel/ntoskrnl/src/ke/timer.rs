@@ -1,8 +1,8 @@
 //! Timers.
 
-use events::{Event, KeptKind, Resource, ResourceTaken, Seq};
+use events::{Event, KeptKind, Resource, ResourceTaken, Seq, TIMER_EXPIRES};
 use guest_memory::GuestAddr;
-use nt_abi::{NtStatus, structures::ke::KTIMER};
+use nt_abi::{Irql, NtStatus, structures::ke::KTIMER};
 use nt_macros::export;
 
 use super::{State, dpc::Source};
@@ -27,6 +27,8 @@ pub(crate) struct Armed {
     timer: GuestAddr,
     /// The processor that set it.
     processor: u8,
+    /// 0 for one that expires once.
+    period_100ns: u64,
     /// When.
     since: Seq,
 }
@@ -59,7 +61,7 @@ fn KeInitializeTimerEx(k: &mut Kernel, timer: GuestAddr, kind: u32) -> CallResul
 /// Sets a timer once; TRUE if it was set already.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kesettimer")]
 fn KeSetTimer(k: &mut Kernel, timer: GuestAddr, due: i64, dpc: GuestAddr) -> CallResult<bool> {
-    set(k, timer, due, 0, dpc)
+    set_ms(k, timer, due, 0, dpc)
 }
 
 /// Sets a timer with a period in milliseconds.
@@ -71,7 +73,7 @@ fn KeSetTimerEx(
     period_ms: u32,
     dpc: GuestAddr,
 ) -> CallResult<bool> {
-    set(k, timer, due, period_ms, dpc)
+    set_ms(k, timer, due, period_ms, dpc)
 }
 
 /// Sets a timer that may expire up to so many milliseconds later than asked, so that it expires
@@ -86,13 +88,14 @@ fn KeSetCoalescableTimer(
     _tolerable_delay_ms: u32,
     dpc: GuestAddr,
 ) -> CallResult<bool> {
-    set(k, timer, due, period_ms, dpc)
+    set_ms(k, timer, due, period_ms, dpc)
 }
 
 /// Takes a timer off the queue; TRUE if it was there. Its DPC may be queued or running all the
 /// same.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-kecanceltimer")]
 fn KeCancelTimer(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
+    expire_if_chosen(k, timer)?;
     cancel(k, timer)
 }
 
@@ -102,7 +105,8 @@ fn KeReadStateTimer(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
     Ok(k.get(timer, KTIMER::SignalState)? != 0)
 }
 
-fn initialize(k: &mut Kernel, timer: GuestAddr, kind: DispatcherType) -> CallResult<()> {
+/// Initialises a timer in whatever memory.
+pub(super) fn initialize(k: &mut Kernel, timer: GuestAddr, kind: DispatcherType) -> CallResult<()> {
     k.initialize_kept(timer, KeptKind::Timer)?;
     k.init_dispatcher(timer, kind, KTIMER::SIZE_BYTES, 0)?;
     k.set(timer, KTIMER::DueTime, 0)?;
@@ -110,11 +114,24 @@ fn initialize(k: &mut Kernel, timer: GuestAddr, kind: DispatcherType) -> CallRes
     k.set(timer, KTIMER::Period, 0)
 }
 
-fn set(
+fn set_ms(
     k: &mut Kernel,
     timer: GuestAddr,
     due: i64,
     period_ms: u32,
+    dpc: GuestAddr,
+) -> CallResult<bool> {
+    let was_set = set(k, timer, due, u64::from(period_ms) * MILLISECOND_100NS, dpc)?;
+    k.set(timer, KTIMER::Period, period_ms)?;
+    Ok(was_set)
+}
+
+/// Sets a timer; whether it was set already.
+pub(super) fn set(
+    k: &mut Kernel,
+    timer: GuestAddr,
+    due: i64,
+    period_100ns: u64,
     dpc: GuestAddr,
 ) -> CallResult<bool> {
     k.require_dispatcher(timer)?;
@@ -122,6 +139,7 @@ fn set(
     if !dpc.is_null() {
         k.require_dpc(dpc)?;
     }
+    expire_if_chosen(k, timer)?;
     let was_set = cancel(k, timer)?;
     let resource = Resource::Running("timer");
     let since = k.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
@@ -129,8 +147,7 @@ fn set(
     let due_100ns = k.due_time(due);
     k.set(timer, KTIMER::SignalState, 0)?;
     k.set(timer, KTIMER::Dpc, dpc.0)?;
-    k.set(timer, KTIMER::Period, period_ms)?;
-    insert(k, due_100ns, Armed { timer, processor, since })?;
+    insert(k, due_100ns, Armed { timer, processor, period_100ns, since })?;
     k.order_release(timer);
     Ok(was_set)
 }
@@ -144,7 +161,30 @@ fn insert(k: &mut Kernel, due_100ns: u64, armed: Armed) -> CallResult<()> {
     Ok(())
 }
 
-fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
+/// Asks whether a timer that is set has just expired. Its time has come then: the thread was kept
+/// from running until now. It may be running on another processor than the timer's DPC.
+fn expire_if_chosen(k: &mut Kernel, timer: GuestAddr) -> CallResult<()> {
+    let set = k.ke.timers.iter().find(|(_, armed)| armed.timer == timer);
+    let Some((&(due_100ns, _), _)) = set else { return Ok(()) };
+    let options = if k.cores.len() > 1 && k.irql() < Irql::DISPATCH_LEVEL { 3 } else { 2 };
+    let answer = k.ask_here(TIMER_EXPIRES, options, 0)?;
+    if answer == 0 {
+        return Ok(());
+    }
+    k.pass_time(due_100ns)?;
+    if answer == 2 {
+        k.current_thread().moves_after_call = true;
+    }
+    Ok(())
+}
+
+/// Whether a timer is set.
+pub(super) fn is_set(k: &Kernel, timer: GuestAddr) -> bool {
+    k.ke.timers.values().any(|armed| armed.timer == timer)
+}
+
+/// Takes a timer off the queue; whether it was there.
+pub(super) fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
     let before = k.ke.timers.len();
     k.ke.timers.retain(|_, armed| armed.timer != timer);
     let was_set = k.ke.timers.len() != before;
@@ -164,7 +204,22 @@ impl Kernel {
     ) -> CallResult<()> {
         initialize(self, timer, DispatcherType::NotificationTimer)?;
         let first_100ns = i64::from(period_ms) * MILLISECOND_100NS.cast_signed();
-        set(self, timer, -first_100ns, period_ms, dpc)?;
+        set_ms(self, timer, -first_100ns, period_ms, dpc)?;
+        Ok(())
+    }
+
+    /// Starts a timer of the kernel's own that expires once; one that is started stays as it is.
+    pub(crate) fn start_timer_once(
+        &mut self,
+        timer: GuestAddr,
+        after_100ns: u64,
+        dpc: GuestAddr,
+    ) -> CallResult<()> {
+        if self.ke.timers.values().any(|armed| armed.timer == timer) {
+            return Ok(());
+        }
+        initialize(self, timer, DispatcherType::NotificationTimer)?;
+        set(self, timer, -after_100ns.cast_signed(), 0, dpc)?;
         Ok(())
     }
 
@@ -174,27 +229,35 @@ impl Kernel {
         Ok(())
     }
 
-    /// When the next timer or time out is due, in interrupt time.
+    /// Time passes up to this moment, and what is due by then takes effect.
+    pub(crate) fn pass_time(&mut self, until_100ns: u64) -> CallResult<()> {
+        let now = self.interrupt_time_100ns();
+        self.idle_100ns += until_100ns.saturating_sub(now);
+        self.expire_timers()
+    }
+
+    /// When the next timer, time out or interrupt of a device is due, in interrupt time.
     pub(crate) fn next_due_100ns(&self) -> Option<u64> {
         let timer = self.ke.timers.keys().next().map(|&(due, _)| due);
         let wait = self.ke.threads.values().filter_map(|t| t.wait.as_ref()?.0.due_100ns).min();
-        [timer, wait].into_iter().flatten().min()
+        let device = self.ke.interrupts.next_due_100ns();
+        [timer, wait, device].into_iter().flatten().min()
     }
 
     /// Lets every timer and time out that is due take effect, in order.
     pub(crate) fn expire_timers(&mut self) -> CallResult<()> {
+        self.raise_due_interrupts();
         let now = self.interrupt_time_100ns();
         while let Some((&(due, order), &armed)) = self.ke.timers.first_key_value() {
             if due > now {
                 break;
             }
-            let Armed { timer, processor, since } = armed;
+            let Armed { timer, processor, period_100ns, since } = armed;
             self.ke.timers.remove(&(due, order));
-            let period = u64::from(self.get(timer, KTIMER::Period)?) * MILLISECOND_100NS;
-            if period == 0 {
+            if period_100ns == 0 || self.is_ex_timer_disabled(timer) {
                 self.set(timer, KTIMER::Inserted, 0)?;
             } else {
-                insert(self, due.saturating_add(period), armed)?;
+                insert(self, due.saturating_add(period_100ns), armed)?;
             }
             let dpc = GuestAddr(self.get(timer, KTIMER::Dpc)?);
             // What set the timer comes before whoever waits for it, not what happens to run now.
@@ -204,6 +267,7 @@ impl Kernel {
                 self.queue_dpc(dpc, (0, 0), Source { processor, since })?;
                 self.order_forward(timer, dpc);
             }
+            self.ex_timer_expired(timer)?;
         }
         let due = |wait: &crate::Wait| wait.due_100ns.is_some_and(|due| due <= now);
         let late =
@@ -217,14 +281,15 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
-    use events::{Event, KeptFault, KeptKind};
+    use choice_tape::Deviation;
+    use events::{Event, KeptFault, KeptKind, TIMER_EXPIRES};
     use nt_abi::NtStatus;
 
     use crate::{
         Kernel,
         testing::{
-            block, bug_check_code, call_by_name, irql_recorder, kernel, recorded, run_call,
-            take_events, with_threads,
+            block, bug_check_code, call_by_name, irql_recorder, kernel, kernel_with, recorded,
+            run_call, take_events, with_threads,
         },
     };
 
@@ -271,6 +336,25 @@ mod tests {
         assert!((before + 45_000..before + 55_000).contains(&k.interrupt_time_100ns()));
         // A periodic timer is always in the queue.
         assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[periodic]), Ok(1));
+    }
+
+    #[test]
+    fn a_timer_may_expire_just_before_its_cancel() {
+        let expires = Deviation { kind: TIMER_EXPIRES.number, ordinal: 1, answer: 1 };
+        let mut k = kernel_with([expires]);
+        let (first, second) = (timer(&mut k, 0), timer(&mut k, 0));
+        for timer in [first, second] {
+            assert_eq!(call_by_name(&mut k, "KeSetTimer", &[timer, relative(2), 0]), Ok(0));
+        }
+        assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[first]), Ok(1));
+        let before = k.interrupt_time_100ns();
+        assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[second]), Ok(0));
+        assert!(k.interrupt_time_100ns() >= before + 19_000);
+        assert_eq!(call_by_name(&mut k, "KeReadStateTimer", &[second]), Ok(1));
+        // One that was cancelled does not expire, and is not asked about.
+        assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[first]), Ok(0));
+        assert_eq!(call_by_name(&mut k, "KeReadStateTimer", &[first]), Ok(0));
+        assert_eq!(k.tape.asked(TIMER_EXPIRES), 2);
     }
 
     #[test]

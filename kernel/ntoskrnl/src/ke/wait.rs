@@ -1,8 +1,8 @@
 //! Waiting: `KeWaitForSingleObject`, `KeWaitForMultipleObjects`, `KeDelayExecutionThread`.
 
-use events::{IrqlLimit, ThreadId};
+use events::{IrqlLimit, ThreadId, WAIT_TIMES_OUT};
 use guest_memory::GuestAddr;
-use nt_abi::{Irql, NtStatus};
+use nt_abi::{Irql, NtStatus, structures::ke::DISPATCHER_HEADER};
 use nt_macros::export;
 
 use crate::{
@@ -92,6 +92,10 @@ impl Kernel {
             return Ok(());
         };
         self.set_irql(irql);
+        if object.is_null() {
+            // A pulse, which is over.
+            return Ok(());
+        }
         self.signal(object, state)
     }
 
@@ -112,6 +116,33 @@ impl Kernel {
         }
         let value: i64 = self.read_scalar(at)?;
         Ok(Some(self.due_time(value)))
+    }
+
+    /// Asks whether the time out of a wait passes before its objects are signalled; what else is
+    /// due by then takes effect first.
+    fn time_out_if_chosen(&mut self, wait: &Wait) -> CallResult<()> {
+        let Some(due) = wait.due_100ns else { return Ok(()) };
+        if due <= self.interrupt_time_100ns() || self.has_signalled(wait)? {
+            return Ok(());
+        }
+        match self.ask_here(WAIT_TIMES_OUT, 2, 0)? {
+            0 => Ok(()),
+            _ => {
+                // What is due now may still have to run when the thread goes on.
+                self.current_thread().moves_after_call = true;
+                self.pass_time(due)
+            }
+        }
+    }
+
+    /// Whether an object of a wait is signalled.
+    fn has_signalled(&mut self, wait: &Wait) -> CallResult<bool> {
+        for &object in &wait.objects {
+            if self.get(object, DISPATCHER_HEADER::SignalState)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// At `DISPATCH_LEVEL` only a wait with a time out of zero is allowed.
@@ -155,6 +186,7 @@ fn KeWaitForSingleObject(
     k.require_dispatcher(object)?;
     k.current_thread().is_user_wait = mode != 0;
     let wait = Wait { objects: vec![object], is_all: false, due_100ns, is_alertable };
+    k.time_out_if_chosen(&wait)?;
     let frames = mutex::watch_wait(k, &wait)?;
     Ok(Flow::Wait(wait, frames))
 }
@@ -190,6 +222,7 @@ fn KeWaitForMultipleObjects(
     k.current_thread().is_user_wait = mode != 0;
     // WAIT_TYPE: WaitAll is 0, WaitAny is 1.
     let wait = Wait { objects: list, is_all: wait_type == 0, due_100ns, is_alertable };
+    k.time_out_if_chosen(&wait)?;
     let frames = mutex::watch_wait(k, &wait)?;
     Ok(Flow::Wait(wait, frames))
 }
@@ -220,15 +253,16 @@ crate::frame!(Slept, |_, _, status| {
 
 #[cfg(test)]
 mod tests {
-    use events::{Event, KeptFault, KeptKind, ThreadId};
+    use choice_tape::Deviation;
+    use events::{Event, KeptFault, KeptKind, ThreadId, WAIT_TIMES_OUT};
     use guest_memory::GuestAddr;
     use nt_abi::{Irql, NtStatus};
 
     use crate::{
         Kernel,
         testing::{
-            block, bug_check_code, call_by_name, flow_of, kernel, result_of, run_call, take_events,
-            with_threads,
+            block, bug_check_code, call_by_name, flow_of, kernel, kernel_with, result_of, run_call,
+            take_events, with_threads,
         },
     };
 
@@ -277,6 +311,35 @@ mod tests {
         assert_eq!(wait(&mut k, threads[0], event, 0), None);
         call_by_name(&mut k, "KeSetEvent", &[event, 0, 0]).unwrap();
         assert_eq!(result_of(&mut k, threads[0]), Ok(Some(0)));
+    }
+
+    #[test]
+    fn a_time_out_may_pass_first_where_there_is_one() {
+        let passes = Deviation { kind: WAIT_TIMES_OUT.number, ordinal: 1, answer: 1 };
+        let mut k = kernel_with([passes]);
+        let thread = with_threads(&mut k, 1)[0];
+        let timer = object(&mut k, "KeInitializeTimerEx", &[0]);
+        let event = object(&mut k, "KeInitializeEvent", &[0, 0]);
+        let signalled = object(&mut k, "KeInitializeEvent", &[0, 1]);
+        let (zero, soon) = (due(&mut k, 0), due(&mut k, -50_000));
+        let set = |k: &mut Kernel| {
+            let ahead = (-20_000_i64).cast_unsigned();
+            call_by_name(k, "KeSetTimer", &[timer, ahead, 0]).unwrap();
+        };
+        // Not asked: no time out, a time out of zero, an object that is signalled.
+        set(&mut k);
+        assert_eq!(wait(&mut k, thread, timer, 0), Some(0));
+        assert_eq!(wait(&mut k, thread, event, zero), Some(TIMEOUT));
+        assert_eq!(wait(&mut k, thread, signalled, soon), Some(0));
+        assert_eq!(k.tape.asked(WAIT_TIMES_OUT), 0);
+        set(&mut k);
+        assert_eq!(wait(&mut k, thread, timer, soon), Some(0));
+        // What is due before the time out still comes before it.
+        set(&mut k);
+        let before = k.interrupt_time_100ns();
+        assert_eq!(wait(&mut k, thread, timer, soon), Some(0));
+        assert!(k.interrupt_time_100ns() >= before + 49_000);
+        assert_eq!(k.tape.asked(WAIT_TIMES_OUT), 2);
     }
 
     #[test]
@@ -435,6 +498,27 @@ mod tests {
         .unwrap();
         assert_eq!(result_of(&mut k, threads[0]), Ok(Some(0)));
         assert_eq!(k.ke.thread(threads[1]).result, None);
+    }
+
+    #[test]
+    fn a_pulse_may_announce_a_wait() {
+        let (mut k, threads) = start(2);
+        let one = object(&mut k, "KeInitializeEvent", &[0, 0]);
+        let other = object(&mut k, "KeInitializeEvent", &[1, 1]);
+        assert_eq!(wait(&mut k, threads[0], one, 0), None);
+        k.begin(threads[1], |k| {
+            k.set_gpr(4, k.gpr(4) - 0x100);
+            flow_of(k, "KePulseEvent", &[one, 0, 1])?;
+            assert_eq!(k.irql(), Irql::DISPATCH_LEVEL);
+            let flow = flow_of(k, "KeWaitForSingleObject", &[other, 0, 0, 0, 0]);
+            assert_eq!(k.irql(), Irql::PASSIVE_LEVEL);
+            flow
+        })
+        .unwrap();
+        assert_eq!(result_of(&mut k, threads[0]), Ok(Some(0)));
+        assert_eq!(k.ke.thread(threads[1]).result, Some(0));
+        // The pulse is over for who comes now.
+        assert_eq!(call_by_name(&mut k, "KeReadStateEvent", &[one]), Ok(0));
     }
 
     #[test]

@@ -134,6 +134,16 @@ pub fn unmap_user(k: &mut Kernel, at: GuestAddr, size_bytes: u64) {
 
 /// What other components of the kernel hand out from their own arenas.
 impl Kernel {
+    /// [`allocate_kernel`] for the components before this one.
+    pub(crate) fn new_block(&mut self, kind: BlockKind, size_bytes: u64) -> CallResult<GuestAddr> {
+        allocate_kernel(self, kind, size_bytes, 16)
+    }
+
+    /// [`free_kernel`] for the components before this one.
+    pub(crate) fn give_block_back(&mut self, at: GuestAddr) {
+        free_kernel(self, at);
+    }
+
     /// Hands out a block with the red zones of the machine; `None` when there is no room.
     pub(crate) fn hand_out(
         &mut self,

@@ -128,6 +128,23 @@ pub fn create_handle(
     Ok(Handle(kernel | (u64::from(index) << 2)))
 }
 
+/// Duplicates a handle of a process for another one, with the same access: `DuplicateHandle`.
+pub fn duplicate(
+    k: &mut Kernel,
+    (from, handle): (GuestAddr, Handle),
+    to: GuestAddr,
+) -> CallResult<Result<Handle, NtStatus>> {
+    let table = k.ob.handles.get(&from);
+    let Some(&entry) = table.and_then(|table| table.entries.get(&handle.index())) else {
+        return Ok(Err(NtStatus::STATUS_INVALID_HANDLE));
+    };
+    let index = k.ob.handles.entry(to).or_default().insert(entry)?;
+    let body = object::object_mut(k, entry.object);
+    body.handle_count += 1;
+    body.pointer_count += 1;
+    Ok(Ok(Handle(u64::from(index) << 2)))
+}
+
 /// What an object is, for a report: its type, and its path if it has one.
 pub fn describe(k: &Kernel, object: GuestAddr) -> String {
     let kind = object::object(k, object).kind;

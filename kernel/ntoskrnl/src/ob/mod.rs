@@ -25,8 +25,8 @@ pub use close::{
 };
 pub use directory_exports::{create_named, find, root_of};
 pub use handle_table::{
-    Handle, HandleEntry, HandleTable, OpenHandle, create_handle, describe, entry, opened_by,
-    reference_by_handle,
+    Handle, HandleEntry, HandleTable, OpenHandle, create_handle, describe, duplicate, entry,
+    opened_by, reference_by_handle,
 };
 pub use name::Name;
 pub use namespace::{

@@ -22,6 +22,7 @@ pub enum ObjectType {
     Semaphore,
     Timer,
     Section,
+    Callback,
     Key,
     Device,
     Driver,
@@ -30,7 +31,7 @@ pub enum ObjectType {
 
 impl ObjectType {
     /// Every type, in order of declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Type,
         Self::Directory,
         Self::SymbolicLink,
@@ -41,6 +42,7 @@ impl ObjectType {
         Self::Semaphore,
         Self::Timer,
         Self::Section,
+        Self::Callback,
         Self::Key,
         Self::Device,
         Self::Driver,
@@ -60,6 +62,7 @@ impl ObjectType {
             Self::Semaphore => "Semaphore",
             Self::Timer => "Timer",
             Self::Section => "Section",
+            Self::Callback => "Callback",
             Self::Key => "Key",
             Self::Device => "Device",
             Self::Driver => "Driver",

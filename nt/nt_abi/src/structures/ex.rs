@@ -69,3 +69,22 @@ structure! {
         Parameter: u64 = 0x18,
     }
 }
+
+structure! {
+    /// How a timer is set. Source: `wdm/ns-wdm-_ext_set_parameters_v0`.
+    EXT_SET_PARAMETERS: 0x10 {
+        Version: u32 = 0x00,
+        Reserved: u32 = 0x04,
+        NoWakeTolerance: i64 = 0x08,
+    }
+}
+
+structure! {
+    /// How a timer is deleted. Source: `wdm/ns-wdm-_ext_delete_parameters`.
+    EXT_DELETE_PARAMETERS: 0x18 {
+        Version: u32 = 0x00,
+        Reserved: u32 = 0x04,
+        DeleteCallback: u64 = 0x08,
+        DeleteContext: u64 = 0x10,
+    }
+}

@@ -72,6 +72,9 @@ structure! {
         Transfer_Length: u32 = 0x08,
         Transfer_Key: u32 = 0x10,
         Transfer_ByteOffset: i64 = 0x18,
+        /// Of queries and settings of a file or a volume.
+        Information_Length: u32 = 0x08,
+        Information_Class: u32 = 0x10,
         DeviceIoControl_OutputBufferLength: u32 = 0x08,
         DeviceIoControl_InputBufferLength: u32 = 0x10,
         DeviceIoControl_IoControlCode: u32 = 0x18,
@@ -291,5 +294,69 @@ structure! {
         IoCount: i32 = 0x04,
         /// A `KEVENT`.
         RemoveEvent: u64 = 0x08,
+    }
+}
+
+structure! {
+    /// What `IoConnectInterruptEx` gets. Source: `wdm/ns-wdm-_io_connect_interrupt_parameters`. The
+    /// three forms share the members up to `FloatingSave`.
+    IO_CONNECT_INTERRUPT_PARAMETERS: 0x50 {
+        Version: u32 = 0x00,
+        PhysicalDeviceObject: u64 = 0x08,
+        /// Where the interrupt object goes; of messages `ConnectionContext`.
+        InterruptObject: u64 = 0x10,
+        ServiceRoutine: u64 = 0x18,
+        ServiceContext: u64 = 0x20,
+        SpinLock: u64 = 0x28,
+        SynchronizeIrql: u8 = 0x30,
+        FloatingSave: u8 = 0x31,
+        /// Of the fully specified form, as are the others up to `Group`.
+        ShareVector: u8 = 0x32,
+        Vector: u32 = 0x34,
+        Irql: u8 = 0x38,
+        InterruptMode: u32 = 0x3c,
+        ProcessorEnableMask: u64 = 0x40,
+        Group: u16 = 0x48,
+        /// Of the message form.
+        FallBackServiceRoutine: u64 = 0x38,
+    }
+}
+
+structure! {
+    /// What `IoDisconnectInterruptEx` gets. Source:
+    /// `wdm/ns-wdm-_io_disconnect_interrupt_parameters`.
+    IO_DISCONNECT_INTERRUPT_PARAMETERS: 0x10 {
+        Version: u32 = 0x00,
+        ConnectionContext: u64 = 0x08,
+    }
+}
+
+structure! {
+    /// Messages of a device; the entries follow. Source: `wdm/ns-wdm-_io_interrupt_message_info`.
+    IO_INTERRUPT_MESSAGE_INFO: 0x08 {
+        UnifiedIrql: u8 = 0x00,
+        MessageCount: u32 = 0x04,
+    }
+}
+
+structure! {
+    /// One message. Source: `wdm/ns-wdm-_io_interrupt_message_info_entry`.
+    IO_INTERRUPT_MESSAGE_INFO_ENTRY: 0x30 {
+        MessageAddress: u64 = 0x00,
+        TargetProcessorSet: u64 = 0x08,
+        InterruptObject: u64 = 0x10,
+        MessageData: u32 = 0x18,
+        Vector: u32 = 0x1c,
+        Irql: u8 = 0x20,
+        Mode: u32 = 0x24,
+        Polarity: u32 = 0x28,
+    }
+}
+
+structure! {
+    /// Which interrupt is meant. Source: `wdm/ns-wdm-_io_report_interrupt_active_state_parameters`.
+    IO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS: 0x10 {
+        Version: u32 = 0x00,
+        ConnectionContext: u64 = 0x08,
     }
 }

@@ -211,3 +211,15 @@ structure! {
         OldIrql: u32 = 0x30,
     }
 }
+
+structure! {
+    /// A change of the processors. Source: `wdm/ns-wdm-_ke_processor_change_notify_context`.
+    KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT: 0x10 {
+        State: u32 = 0x00,
+        NtNumber: u32 = 0x04,
+        Status: u32 = 0x08,
+        ProcNumberGroup: u16 = 0x0c,
+        ProcNumberNumber: u8 = 0x0e,
+        ProcNumberReserved: u8 = 0x0f,
+    }
+}

@@ -20,7 +20,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         Box::new(status_mismatch::StatusMismatch)
     }),
     Entry::monitored(&never_completed::NEVER_COMPLETED, || {
-        Box::new(never_completed::NeverCompleted)
+        Box::new(never_completed::NeverCompleted::default())
     }),
     Entry::monitored(&pending_not_marked::PENDING_NOT_MARKED, || {
         Box::new(pending_not_marked::PendingNotMarked)

@@ -1,7 +1,7 @@
 //! Every request must be completed in the end.
 
-use events::{EventKind, IrpStuck};
-use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
+use events::{EventKind, IrpStuck, Standstill};
+use verifier::{Findings, Moment, Monitor, Severity, circle, declare_rule};
 
 use crate::describe;
 
@@ -28,19 +28,30 @@ declare_rule! {
 
 /// Judges requests that nothing completes any more.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NeverCompleted;
+pub(crate) struct NeverCompleted {
+    /// Threads wait for each other: a request that one of them serves is a consequence of that.
+    is_deadlocked: bool,
+}
 
 impl Monitor for NeverCompleted {
     fn hears(&self) -> &'static [EventKind] {
-        &[EventKind::IrpStuck]
+        &[EventKind::IrpStuck, EventKind::Standstill]
+    }
+
+    fn standstill(&mut self, standstill: &Standstill, at: Moment<'_>, _: &mut Findings) {
+        self.is_deadlocked |= circle(at.ledgers.locks(), standstill).is_some();
     }
 
     fn irp_stuck(&mut self, stuck: &IrpStuck, at: Moment<'_>, out: &mut Findings) {
+        let record = at.ledgers.irp(stuck.irp);
+        let returned = record.and_then(|record| record.returned);
+        if self.is_deadlocked && returned.is_none() {
+            return;
+        }
         let what = describe::request(stuck.major, stuck.control_code);
         let message = format!("{what} is still not complete after cancel, cleanup and rest");
         let finding = out.report(&NEVER_COMPLETED, message);
-        let record = at.ledgers.irp(stuck.irp);
-        if let Some((seq, ip)) = record.and_then(|record| record.returned) {
+        if let Some((seq, ip)) = returned {
             finding.at(seq, ip);
         }
     }

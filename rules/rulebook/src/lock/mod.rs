@@ -2,11 +2,11 @@
 
 mod acquired_twice;
 mod apcs_enabled;
-mod deadlock;
+pub mod deadlock;
 mod freed_while_held;
 mod held_at_return;
 mod in_paged_memory;
-mod order_cycle;
+pub mod order_cycle;
 mod released_at_wrong_irql;
 mod released_by_another;
 mod released_in_other_form;

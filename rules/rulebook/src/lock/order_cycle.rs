@@ -1,7 +1,7 @@
 //! Locks are taken in one order.
 
-use events::{EventKind, Lock, LockRequest};
-use verifier::{Edge, Findings, Moment, Monitor, Severity, Taken, declare_rule};
+use events::{EventKind, Lock, LockRequest, Seq};
+use verifier::{Edge, Findings, Moment, Monitor, RawFinding, Severity, Taken, declare_rule};
 
 use super::words;
 use crate::describe;
@@ -24,6 +24,11 @@ declare_rule! {
         since: "0.1.0",
         yields_to: &["lock::deadlock"],
     }
+}
+
+/// When those in a cycle acquired their first lock: every other step of the history.
+pub fn first_locks(finding: &RawFinding) -> Vec<Seq> {
+    finding.history.iter().step_by(2).filter_map(|step| step.seq).collect()
 }
 
 /// Tells the locks of a cycle apart.

@@ -1,23 +1,13 @@
 //! Words for locks, for messages and history.
 
-use events::{Lock, LockKind, LockMode, Seq};
+use events::{Lock, LockMode, Seq};
 use verifier::{Moment, RawFinding};
+
+use crate::describe;
 
 /// A lock by its kind.
 pub(super) fn name(lock: Lock) -> &'static str {
-    match lock.kind {
-        LockKind::SpinLock => "the spin lock",
-        LockKind::QueuedSpinLock => "the queued spin lock",
-        LockKind::ReaderWriterSpinLock => "the reader/writer spin lock",
-        LockKind::InterruptSpinLock => "the interrupt spin lock",
-        LockKind::CancelSpinLock => "the cancel spin lock",
-        LockKind::FastMutex => "the fast mutex",
-        LockKind::GuardedMutex => "the guarded mutex",
-        LockKind::Mutex => "the mutex",
-        LockKind::Resource => "the executive resource",
-        LockKind::PushLock => "the push lock",
-        LockKind::RundownProtection => "run-down protection",
-    }
+    describe::lock(lock.kind)
 }
 
 /// The routine that was called.

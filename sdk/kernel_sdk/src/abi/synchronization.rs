@@ -67,6 +67,8 @@ const _: () = assert!(size_of::<OBJECT_ATTRIBUTES>() == 0x30);
 
 pub(crate) const OBJ_KERNEL_HANDLE: u32 = 0x200;
 pub(crate) const THREAD_ALL_ACCESS: u32 = 0x1F_FFFF;
+/// `LevelSensitive` of `KINTERRUPT_MODE`.
+pub(crate) const LEVEL_SENSITIVE: i32 = 0;
 pub(crate) const NOTIFICATION_EVENT: i32 = 0;
 pub(crate) const SYNCHRONIZATION_EVENT: i32 = 1;
 pub(crate) const EXECUTIVE: i32 = 0;
@@ -79,6 +81,14 @@ pub(crate) type DeferredRoutine =
     extern "system" fn(*mut KDPC, *mut c_void, *mut c_void, *mut c_void);
 pub(crate) type WorkItemRoutine = extern "system" fn(*mut c_void, *mut c_void, *mut c_void);
 pub(crate) type StartRoutine = extern "system" fn(*mut c_void);
+pub(crate) type ServiceRoutine = extern "system" fn(*mut KINTERRUPT, *mut c_void) -> u8;
+pub(crate) type SynchronizeRoutine = extern "system" fn(*mut c_void) -> u8;
+
+/// An interrupt object: only ever behind a pointer that the kernel gave.
+#[repr(C)]
+pub(crate) struct KINTERRUPT {
+    _opaque: [u8; 0],
+}
 
 #[link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim")]
 unsafe extern "system" {
@@ -107,6 +117,20 @@ unsafe extern "system" {
         queue: i32,
         context: *mut c_void,
     );
+    pub(crate) fn IoConnectInterrupt(
+        object: *mut *mut KINTERRUPT,
+        routine: ServiceRoutine,
+        context: *mut c_void,
+        lock: *mut KSPIN_LOCK,
+        vector: u32,
+        irql: u8,
+        synchronize_irql: u8,
+        mode: i32,
+        is_shared: u8,
+        processors: usize,
+        floating_save: u8,
+    ) -> NtStatus;
+    pub(crate) fn IoDisconnectInterrupt(object: *mut KINTERRUPT);
     pub(crate) fn KeAcquireInStackQueuedSpinLock(
         lock: *mut KSPIN_LOCK,
         handle: *mut KLOCK_QUEUE_HANDLE,
@@ -139,6 +163,11 @@ unsafe extern "system" {
     pub(crate) fn KeReleaseSpinLock(lock: *mut KSPIN_LOCK, irql: u8);
     pub(crate) fn KeReleaseSpinLockFromDpcLevel(lock: *mut KSPIN_LOCK);
     pub(crate) fn KeRemoveQueueDpc(dpc: *mut KDPC) -> u8;
+    pub(crate) fn KeSynchronizeExecution(
+        object: *mut KINTERRUPT,
+        routine: SynchronizeRoutine,
+        context: *mut c_void,
+    ) -> u8;
     pub(crate) fn KeSetEvent(event: *mut KEVENT, increment: i32, wait: u8) -> i32;
     pub(crate) fn KeSetTimerEx(timer: *mut KTIMER, due: i64, period_ms: i32, dpc: *mut KDPC) -> u8;
     pub(crate) fn KeSetTimer(timer: *mut KTIMER, due: i64, dpc: *mut KDPC) -> u8;

@@ -18,8 +18,9 @@ static VOID Complete(PKDPC This, PVOID Context, PVOID First, PVOID Second)
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    if (Waiting) return UiComplete(Irp, STATUS_DEVICE_BUSY, 0);
-    Waiting = Irp;
+    if (InterlockedCompareExchangePointer((PVOID *)&Waiting, Irp, NULL)) {
+        return UiComplete(Irp, STATUS_DEVICE_BUSY, 0);
+    }
     KeInsertQueueDpc(&Dpc, NULL, NULL);
     return STATUS_PENDING;
 } //~ irp::pending_not_marked

@@ -1,3 +1,4 @@
+//@args: --budget quick
 // Two routines take the same two locks in different orders.
 #include "ui_driver.h"
 

@@ -1,3 +1,4 @@
+//@args: --budget quick
 // A push lock and a mutex are taken in different orders.
 #include "ui_driver.h"
 

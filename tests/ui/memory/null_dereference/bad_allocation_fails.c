@@ -1,4 +1,5 @@
 // The driver fills a block without a look at whether it got one.
+//@needs: pool_failure
 #include "ui_driver.h"
 
 static PVOID Block;

@@ -1,4 +1,5 @@
 // The driver writes to the system address of its MDL without a look at whether there is one.
+//@needs: mapping_failure
 #include "ui_driver.h"
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)

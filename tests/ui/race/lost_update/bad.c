@@ -1,4 +1,5 @@
 // Every request counts itself with a plain increment.
+//@needs: switch_point
 #include "ui_driver.h"
 
 static volatile LONG Requests;

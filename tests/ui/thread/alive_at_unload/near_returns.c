@@ -16,11 +16,9 @@ static VOID Work(PVOID Context)
 static VOID Unload(PDRIVER_OBJECT Driver)
 {
     UNREFERENCED_PARAMETER(Driver);
-    LARGE_INTEGER Long;
 
     IsOver = TRUE;
-    Long.QuadPart = -100000000;
-    KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, &Long);
+    KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, NULL);
     ObDereferenceObject(Object);
 }
 

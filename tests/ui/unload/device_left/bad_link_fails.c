@@ -1,4 +1,5 @@
 // If the link cannot be made, DriverEntry fails and forgets its device.
+//@needs: creation_failure name_taken
 #include "ui_driver.h"
 
 static VOID Unload(PDRIVER_OBJECT Driver)

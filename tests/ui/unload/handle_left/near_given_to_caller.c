@@ -1,4 +1,5 @@
 // The handle is made in the process of the caller, who gets it as the answer and owns it.
+//@strict: 1
 #include "ui_driver.h"
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)

@@ -1,4 +1,5 @@
 // The driver checks the length in the caller's structure and fetches it again for the copy.
+//@needs: user_bytes_change
 #include "ui_driver.h"
 
 typedef struct _REQUEST {

@@ -1,4 +1,5 @@
 // The driver probes the buffer inside __try and then writes to it outside.
+//@needs: user_page_gone
 #include "ui_driver.h"
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)

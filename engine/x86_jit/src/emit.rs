@@ -1,0 +1,169 @@
+//! A list of host instructions with labels, and what each belongs to.
+
+use iced_x86::{
+    BlockEncoder, BlockEncoderOptions, Code, IcedError, Instruction, InstructionBlock,
+    MemoryOperand, Register,
+};
+
+use crate::context::Places;
+
+/// A place in the list that branches lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label(u64);
+
+/// What a host instruction belongs to, so that a fault in it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Number of the guest instruction in the block.
+    pub(crate) guest: u16,
+    /// Register whose value is in `Context::borrowed`.
+    pub(crate) borrowed: Option<u8>,
+    /// Whether the value of rcx is in `Context::borrowed_rcx`.
+    pub(crate) has_rcx: bool,
+}
+
+impl Owner {
+    pub(crate) fn of(guest: u16) -> Self {
+        Self { guest, borrowed: None, has_rcx: false }
+    }
+}
+
+/// The list. The first error sticks and comes out of `assemble`.
+#[derive(Debug)]
+pub(crate) struct Emit {
+    pub(crate) places: Places,
+    pub(crate) owner: Owner,
+    code: Vec<Instruction>,
+    owners: Vec<Owner>,
+    labels: u64,
+    pending: Option<Label>,
+    error: Option<IcedError>,
+}
+
+/// Assembled code.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) bytes: Vec<u8>,
+    /// Offset of each host instruction, by its number in the list.
+    pub(crate) offsets: Vec<u32>,
+    pub(crate) owners: Vec<Owner>,
+}
+
+impl Emit {
+    pub(crate) fn new(places: Places) -> Self {
+        Self {
+            places,
+            owner: Owner::of(0),
+            code: Vec::new(),
+            owners: Vec::new(),
+            labels: 0,
+            pending: None,
+            error: None,
+        }
+    }
+
+    /// Number of the next instruction.
+    pub(crate) fn next(&self) -> usize {
+        self.code.len()
+    }
+
+    pub(crate) fn label(&mut self) -> Label {
+        self.labels += 1;
+        Label(self.labels)
+    }
+
+    /// Puts a label here. Two labels at one place are made two places by a `nop`.
+    pub(crate) fn place(&mut self, label: Label) {
+        if self.pending.is_some() {
+            self.raw(Instruction::with(Code::Nopd));
+        }
+        self.pending = Some(label);
+    }
+
+    fn raw(&mut self, mut ins: Instruction) {
+        // Labels are addresses that the encoder resolves; 0 is none.
+        ins.set_ip(self.pending.take().map_or(0, |label| label.0));
+        self.code.push(ins);
+        self.owners.push(self.owner);
+    }
+
+    pub(crate) fn push(&mut self, ins: Result<Instruction, IcedError>) {
+        match ins {
+            Ok(ins) => self.raw(ins),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Copies an instruction that has no memory operand relative to RIP.
+    pub(crate) fn copy(&mut self, ins: &Instruction) {
+        self.raw(*ins);
+    }
+
+    pub(crate) fn simple(&mut self, code: Code) {
+        self.raw(Instruction::with(code));
+    }
+
+    pub(crate) fn branch(&mut self, code: Code, to: Label) {
+        self.push(Instruction::with_branch(code, to.0));
+    }
+
+    pub(crate) fn jump_out(&mut self, to: u64) {
+        self.push(Instruction::with_branch(Code::Jmp_rel32_64, to));
+    }
+
+    /// `code register, [field]`.
+    pub(crate) fn load(&mut self, code: Code, register: Register, field: u64) {
+        self.push(Instruction::with2(code, register, field_operand(field)));
+    }
+
+    /// `code [field], register`.
+    pub(crate) fn store(&mut self, code: Code, field: u64, register: Register) {
+        self.push(Instruction::with2(code, field_operand(field), register));
+    }
+
+    /// `code [field], immediate`.
+    pub(crate) fn store_imm(&mut self, code: Code, field: u64, value: i32) {
+        self.push(Instruction::with2(code, field_operand(field), value));
+    }
+
+    /// `code [field]`.
+    pub(crate) fn on_field(&mut self, code: Code, field: u64) {
+        self.push(Instruction::with1(code, field_operand(field)));
+    }
+
+    pub(crate) fn mov_imm64(&mut self, register: Register, value: u64) {
+        self.push(Instruction::with2(Code::Mov_r64_imm64, register, value));
+    }
+
+    /// Moves rsp without touching flags.
+    pub(crate) fn move_rsp(&mut self, by: i64) {
+        let to = MemoryOperand::with_base_displ(Register::RSP, by);
+        self.push(Instruction::with2(Code::Lea_r64_m, Register::RSP, to));
+    }
+
+    /// Encodes the list at an address; branches keep their forms.
+    pub(crate) fn assemble(mut self, at: u64) -> Result<Assembled, IcedError> {
+        if self.pending.is_some() {
+            self.simple(Code::Nopd);
+        }
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let options = BlockEncoderOptions::DONT_FIX_BRANCHES
+            | BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
+        let block = InstructionBlock::new(&self.code, at);
+        let result = BlockEncoder::encode(64, block, options)?;
+        Ok(Assembled {
+            bytes: result.code_buffer,
+            offsets: result.new_instruction_offsets,
+            owners: self.owners,
+        })
+    }
+}
+
+/// A field of the context, relative to RIP.
+fn field_operand(field: u64) -> MemoryOperand {
+    MemoryOperand::with_base_displ(Register::RIP, field.cast_signed())
+}

@@ -1,0 +1,590 @@
+//! The translator as an engine: finds or makes blocks, enters them, and serves their exits.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use guest_memory::{GuestAddr, GuestMemory};
+use x86_interp::{Clock, Engine, Exit, Grant, Registers};
+
+use crate::{
+    allow::LONGEST_FRAME_BYTES,
+    context::TARGETS,
+    emit::Owner,
+    exits::Leave,
+    host::{
+        CODE_BYTES, CodeMemory, STUB_BYTES, Token, Unavailable, has_segment_bases, set_gs,
+        thread_pointer,
+    },
+    signals,
+    stubs::{self, Stubs},
+    translate::{Draft, Site, translate},
+    verify::{Rejected, Rules, verify},
+    windows::{Touched, Windows},
+};
+
+/// Status flags in RFLAGS.
+const STATUS: u64 = 0x8d5;
+/// Bits of RFLAGS that may be set while code runs natively; with any other, the interpreter serves.
+const PLAIN_FLAGS: u64 = STATUS | 0x202 | 0x3000;
+/// Events that the interpreter runs while a register holds undefined bits, before it is asked
+/// again.
+const SLICE_EVENTS: u64 = 64;
+
+/// What happened, for tests and for measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Blocks translated.
+    pub blocks: u64,
+    /// Times that translated code was entered.
+    pub entries: u64,
+    /// Instructions that the interpreter ran between them.
+    pub steps: u64,
+    /// Pages that entered the windows.
+    pub pages: u64,
+    /// Times that everything was thrown away.
+    pub flushes: u64,
+}
+
+/// A block in the cache.
+#[derive(Debug)]
+struct Block {
+    host: u64,
+    len: u64,
+    starts: Vec<(u64, u32)>,
+    owners: Vec<(u32, Owner)>,
+}
+
+/// Runs guest code by translating it. Falls back to the interpreter wherever translated code cannot
+/// go on, with the same results.
+#[derive(Debug)]
+pub struct Translator {
+    // Wiring. The order is the order in which they go: the code before the right to have it.
+    code: CodeMemory,
+    windows: Windows,
+    interpreter: Engine,
+    stubs: Stubs,
+    thread_pointer: u64,
+    // Configuration.
+    trap: Range<u64>,
+    stack: Range<u64>,
+    breakpoints: BTreeSet<u64>,
+    // State.
+    used: usize,
+    blocks: BTreeMap<u64, Block>,
+    /// Host address of the block at a guest address.
+    index: BTreeMap<u64, u64>,
+    exits: Vec<Leave>,
+    /// Pages that translations rest on.
+    pages: BTreeMap<u64, u64>,
+    epoch: u64,
+    trapped_from: Option<u64>,
+    counts: Counts,
+    rejected: Option<Rejected>,
+    _token: Token,
+}
+
+/// How serving an exit ended.
+enum Served {
+    /// Go on at `rip`.
+    Go,
+    /// Go on at this host address, with the registers as they are in the context.
+    Resume(u64),
+    /// The owner is needed.
+    Exit(Exit),
+}
+
+/// Configuration.
+impl Translator {
+    /// `trap`: executing inside it is an exit. It need not be mapped. Code is translated on the
+    /// thread that makes the translator; on others the interpreter serves.
+    pub fn new(trap: Range<u64>) -> Result<Self, Unavailable> {
+        let token = Token::take()?;
+        if !has_segment_bases() {
+            return Err(Unavailable::SegmentBases);
+        }
+        let thread_pointer = thread_pointer();
+        let windows = Windows::new(thread_pointer)?;
+        let mut code = CodeMemory::new()?;
+        let (assembled, stubs) =
+            stubs::assemble(code.places(), code.start()).map_err(|_| Unavailable::Stubs)?;
+        if assembled.bytes.len() > STUB_BYTES || !code.write(0, &assembled.bytes) {
+            return Err(Unavailable::Stubs);
+        }
+        code.context().fault_return = stubs.fault;
+        code.announce()?;
+        let mut translator = Self {
+            code,
+            windows,
+            interpreter: Engine::new(trap.clone()),
+            stubs,
+            thread_pointer,
+            trap,
+            stack: 0..0,
+            breakpoints: BTreeSet::new(),
+            used: STUB_BYTES,
+            blocks: BTreeMap::new(),
+            index: BTreeMap::new(),
+            exits: Vec::new(),
+            pages: BTreeMap::new(),
+            epoch: 0,
+            trapped_from: None,
+            counts: Counts::default(),
+            rejected: None,
+            _token: token,
+        };
+        translator.set_stack_range(0..0);
+        translator.flush();
+        Ok(translator)
+    }
+
+    /// Lowering rsp inside this range makes the bytes of the new frame undefined.
+    pub fn set_stack_range(&mut self, stack: Range<u64>) {
+        self.interpreter.set_stack_range(stack.clone());
+        let can_enter = stack.start >= guest_memory::KERNEL_HALF_START.0
+            && self.windows.can_enter(stack.start)
+            && self.windows.can_enter(stack.end);
+        let context = self.code.context();
+        let (low, end) = if can_enter && !stack.is_empty() {
+            (stack.start.saturating_add(u64::from(LONGEST_FRAME_BYTES)), stack.end)
+        } else {
+            // No rsp lies between these, so that every frame is left to the interpreter.
+            (u64::MAX, 0)
+        };
+        (context.stack_low, context.stack_end) = (low, end);
+        if self.stack != stack {
+            self.windows.set_stack(&stack);
+            self.stack = stack;
+        }
+    }
+
+    /// Execution of this address by `run` becomes an exit.
+    pub fn set_breakpoint(&mut self, at: u64) {
+        if self.breakpoints.insert(at) {
+            self.interpreter.set_breakpoint(at);
+            self.flush();
+        }
+    }
+
+    /// Takes a breakpoint back.
+    pub fn clear_breakpoint(&mut self, at: u64) {
+        if self.breakpoints.remove(&at) {
+            self.interpreter.clear_breakpoint(at);
+            self.flush();
+        }
+    }
+
+    /// The instruction that led into the trap range; `None` if the last run or step met no trap, or
+    /// began there.
+    pub fn trapped_from(&self) -> Option<u64> {
+        self.trapped_from
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The last block that the verifier rejected: a mistake of the translator.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        self.rejected.as_ref()
+    }
+}
+
+/// Running.
+impl Translator {
+    /// Runs until something needs the owner.
+    pub fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        self.trapped_from = None;
+        if m.frames_file().is_none() || m.is_tracking() || thread_pointer() != self.thread_pointer {
+            return self.interpret(r, m, clock);
+        }
+        signals::prepare_thread();
+        set_gs(self.windows.data_base());
+        if self.windows.meet(m) {
+            self.flush();
+        }
+        self.check_code(m);
+        loop {
+            if clock.events >= clock.limit_events {
+                return Exit::ClockLimit;
+            }
+            if self.trap.contains(&r.rip) {
+                return Exit::Trap(GuestAddr(r.rip));
+            }
+            self.trapped_from = None;
+            if self.breakpoints.contains(&r.rip) {
+                return Exit::Breakpoint;
+            }
+            if let Some(exit) = self.once(r, m, clock) {
+                return exit;
+            }
+        }
+    }
+
+    /// Runs one instruction in the interpreter; a `rep` instruction counts as one.
+    pub fn step(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        grant: Grant,
+    ) -> Exit {
+        let exit = self.interpreter.step(r, m, clock, grant);
+        self.trapped_from = self.interpreter.trapped_from();
+        exit
+    }
+
+    fn interpret(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        let exit = self.interpreter.run(r, m, clock);
+        self.trapped_from = self.interpreter.trapped_from();
+        exit
+    }
+
+    /// Runs some code; `None` if nobody is needed.
+    fn once(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Option<Exit> {
+        let is_plain = !r.is_user && r.rflags & !PLAIN_FLAGS == 0;
+        if !is_plain || !GuestAddr(r.rip).is_kernel_half() {
+            return self.step_inside(r, m, clock);
+        }
+        if r.undefined.is_some() {
+            let limit_events = clock.limit_events.min(clock.events + SLICE_EVENTS);
+            let mut slice = Clock { events: clock.events, limit_events };
+            let exit = self.interpret(r, m, &mut slice);
+            clock.events = slice.events;
+            self.check_code(m);
+            return (exit != Exit::ClockLimit).then_some(exit);
+        }
+        match self.block_at(m, r.rip) {
+            Some(host) => self.enter(host, r, m, clock),
+            None => self.step_inside(r, m, clock),
+        }
+    }
+
+    /// Lets the interpreter run one instruction; `None` if it completed.
+    fn step_inside(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+    ) -> Option<Exit> {
+        self.counts.steps += 1;
+        let exit = self.step(r, m, clock, Grant::None);
+        self.check_code(m);
+        (exit != Exit::Stepped).then_some(exit)
+    }
+
+    /// Enters translated code and serves its exits, until the registers are needed.
+    fn enter(
+        &mut self,
+        host: u64,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+    ) -> Option<Exit> {
+        self.put_registers(r, clock);
+        let mut host = host;
+        loop {
+            self.windows.sync(m);
+            self.counts.entries += 1;
+            let context = self.code.context();
+            context.entry = host;
+            context.fault = 0;
+            self.code.run(self.stubs.enter);
+            let served = if self.code.context().fault == 0 {
+                self.serve(r, m)
+            } else {
+                self.serve_fault(r, m)
+            };
+            match served {
+                Served::Resume(at) => host = at,
+                Served::Exit(exit) => {
+                    self.get_registers(r, clock);
+                    return Some(exit);
+                }
+                Served::Go => {
+                    self.get_registers(r, clock);
+                    return self.step_inside(r, m, clock);
+                }
+            }
+        }
+    }
+
+    /// Serves an exit; `rip` is set. `Go` means that the interpreter runs the instruction there.
+    fn serve(&mut self, r: &mut Registers, m: &mut GuestMemory) -> Served {
+        let number = self.code.context().exit;
+        let target = self.code.context().target;
+        if number == u64::from(stubs::EXIT_INDIRECT_LIMIT.cast_unsigned()) {
+            r.rip = target;
+            return Served::Exit(Exit::ClockLimit);
+        }
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let leave = self.exits.get(index).copied();
+        match leave.expect("code leaves by the exits that were made for it") {
+            Leave::Step { rip } => {
+                r.rip = rip;
+                Served::Go
+            }
+            Leave::Limit { target } => {
+                r.rip = target;
+                Served::Exit(Exit::ClockLimit)
+            }
+            Leave::Link { target, site } => {
+                r.rip = target;
+                self.go_to(m, target, |this, host| this.patch(site, host))
+            }
+            Leave::Indirect { rip, raised } if self.trap.contains(&target) => {
+                // The branch is done; only its event is not counted yet. A return has none.
+                let context = self.code.context();
+                context.left -= u64::from(raised <= 0 && target <= rip);
+                r.rip = target;
+                if context.left == 0 {
+                    return Served::Exit(Exit::ClockLimit);
+                }
+                self.trapped_from = Some(rip);
+                Served::Exit(Exit::Trap(GuestAddr(target)))
+            }
+            Leave::Indirect { rip, raised } => {
+                let is_code = GuestAddr(target).is_kernel_half()
+                    && GuestAddr(target).is_canonical()
+                    && self.index.contains_key(&target);
+                if is_code && !self.is_stop(target) {
+                    // The table has one place for several targets: the newest has it.
+                    if let Some(host) = self.index.get(&target).copied() {
+                        self.enter_target(target, host);
+                    }
+                }
+                // The branch runs again: it counts its own event and finds its own faults.
+                r.rip = rip;
+                let rsp = &mut self.code.context().gpr[4];
+                *rsp = rsp.wrapping_sub(raised.cast_unsigned());
+                if is_code && !self.is_stop(target) {
+                    return self.resume_at(rip);
+                }
+                Served::Go
+            }
+        }
+    }
+
+    /// Goes on at a block, made if necessary.
+    fn go_to(
+        &mut self,
+        m: &mut GuestMemory,
+        target: u64,
+        then: impl FnOnce(&mut Self, u64),
+    ) -> Served {
+        if self.trap.contains(&target) {
+            return Served::Exit(Exit::Trap(GuestAddr(target)));
+        }
+        if self.breakpoints.contains(&target) {
+            return Served::Exit(Exit::Breakpoint);
+        }
+        let flushes = self.counts.flushes;
+        match self.block_at(m, target) {
+            Some(host) => {
+                // A flush takes the place to patch with it.
+                if flushes == self.counts.flushes {
+                    then(self, host);
+                }
+                Served::Resume(host)
+            }
+            None => Served::Go,
+        }
+    }
+
+    /// Where the instruction at `rip` begins in the block that was left.
+    fn resume_at(&self, rip: u64) -> Served {
+        match self.index.get(&rip) {
+            Some(host) => Served::Resume(*host),
+            None => Served::Go,
+        }
+    }
+
+    fn is_stop(&self, at: u64) -> bool {
+        self.trap.contains(&at) || self.breakpoints.contains(&at)
+    }
+
+    /// A fault of the host: enters the page if that is allowed, else the interpreter runs the
+    /// instruction and finds out what is wrong.
+    fn serve_fault(&mut self, r: &mut Registers, m: &mut GuestMemory) -> Served {
+        const PAGE_FAULT: u64 = 14;
+        const WRITE: u64 = 2;
+        let context = self.code.context();
+        let (host, address) = (context.fault_rip, context.fault_address);
+        let is_page = context.fault - 1 == PAGE_FAULT;
+        let is_store = context.fault_error & WRITE != 0;
+        let found = self.blocks.range(..=host).next_back();
+        let (_, block) = found
+            .filter(|(_, block)| host - block.host < block.len)
+            .expect("a fault in the cache is a fault in a block");
+        let offset = u32::try_from(host - block.host).unwrap_or(u32::MAX);
+        let at = block.owners.partition_point(|(start, _)| *start <= offset);
+        let owner = at.checked_sub(1).and_then(|at| block.owners.get(at)).map(|(_, owner)| *owner);
+        let owner = owner.expect("every host instruction has an owner");
+        let start = block.starts.get(usize::from(owner.guest)).copied();
+        let (rip, offset) = start.expect("an owner is an instruction of its block");
+        let resume = block.host + u64::from(offset);
+        if let Some(number) = owner.borrowed
+            && let Some(register) = context.gpr.get_mut(usize::from(number))
+        {
+            *register = context.borrowed;
+        }
+        if owner.has_rcx {
+            context.gpr[1] = context.borrowed_rcx;
+        }
+        r.rip = rip;
+        let touched = if is_page { self.windows.touched(address) } else { Touched::Nothing };
+        let has_entered = match touched {
+            Touched::Data(at) | Touched::States(at) => self.windows.enter(m, at, is_store),
+            Touched::Nothing => false,
+        };
+        // Entering a page always changes something, so the same fault does not come for ever.
+        if has_entered {
+            self.counts.pages += 1;
+            return Served::Resume(resume);
+        }
+        Served::Go
+    }
+}
+
+/// Registers in the context.
+impl Translator {
+    fn put_registers(&mut self, r: &Registers, clock: &Clock) {
+        let context = self.code.context();
+        context.gpr = r.gpr;
+        context.xmm = r.xmm;
+        context.mxcsr = r.mxcsr;
+        context.flags = (r.rflags & 0xd5 | 2) << 8 | r.rflags >> 11 & 1;
+        context.left = clock.limit_events - clock.events;
+    }
+
+    fn get_registers(&mut self, r: &mut Registers, clock: &mut Clock) {
+        let context = self.code.context();
+        r.gpr = context.gpr;
+        r.xmm = context.xmm;
+        r.mxcsr = context.mxcsr;
+        let status = context.flags >> 8 & 0xd5 | (context.flags & 1) << 11;
+        r.rflags = r.rflags & !STATUS | status;
+        clock.events = clock.limit_events - context.left;
+    }
+}
+
+/// The cache.
+impl Translator {
+    /// The host address of the block at a guest address, translated if necessary; `None` if the
+    /// interpreter has to run what is there.
+    fn block_at(&mut self, m: &mut GuestMemory, rip: u64) -> Option<u64> {
+        let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
+        let targets = self.code.targets();
+        if targets.guest.get(slot) == Some(&rip) {
+            return targets.host.get(slot).copied();
+        }
+        if let Some(host) = self.index.get(&rip) {
+            return Some(*host);
+        }
+        if self.used + CODE_BYTES / 64 > CODE_BYTES {
+            self.flush();
+        }
+        let site = Site {
+            at: self.code.start() + self.used as u64,
+            places: self.code.places(),
+            stubs: self.stubs,
+            state_adjust: self.state_adjust(),
+            first_exit: u32::try_from(self.exits.len()).ok()?,
+        };
+        let (trap, breakpoints) = (self.trap.clone(), &self.breakpoints);
+        let stops = |at: u64| trap.contains(&at) || breakpoints.contains(&at);
+        let draft = translate(m, rip, stops, &site).ok()?;
+        // Fetching may have made a page code: what was written into the windows is not any more.
+        self.windows.sync(m);
+        self.epoch = m.code_epoch();
+        if let Err(rejected) = self.verify(&draft.bytes, site.at) {
+            self.rejected = Some(rejected);
+            return None;
+        }
+        self.publish(rip, &site, draft)
+    }
+
+    fn verify(&self, bytes: &[u8], at: u64) -> Result<(), Rejected> {
+        let rules = Rules {
+            places: self.code.places(),
+            stubs: self.stubs,
+            state_adjust: self.state_adjust(),
+            is_block: &|host| self.blocks.contains_key(&host),
+        };
+        verify(bytes, at, &rules)
+    }
+
+    fn state_adjust(&self) -> i64 {
+        -i64::from(u16::try_from(self.thread_pointer & 0xfff).unwrap_or(0))
+    }
+
+    fn publish(&mut self, rip: u64, site: &Site, draft: Draft) -> Option<u64> {
+        if !self.code.write(self.used, &draft.bytes) {
+            return None;
+        }
+        self.used = (self.used + draft.bytes.len()).next_multiple_of(16);
+        self.counts.blocks += 1;
+        let len = draft.bytes.len() as u64;
+        let Draft { exits, starts, owners, pages, .. } = draft;
+        self.exits.extend(exits);
+        self.pages.extend(pages);
+        self.blocks.insert(site.at, Block { host: site.at, len, starts, owners });
+        self.index.insert(rip, site.at);
+        self.enter_target(rip, site.at);
+        Some(site.at)
+    }
+
+    /// Makes a block known to indirect branches.
+    fn enter_target(&mut self, rip: u64, host: u64) {
+        let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
+        let targets = self.code.targets();
+        if let (Some(guest), Some(to)) = (targets.guest.get_mut(slot), targets.host.get_mut(slot)) {
+            (*guest, *to) = (rip, host);
+        }
+    }
+
+    /// Lets a jump lead to a block.
+    fn patch(&mut self, site: u64, host: u64) {
+        assert!(self.blocks.contains_key(&host), "jumps lead to the start of blocks");
+        let behind = site + 5;
+        let Ok(distance) = i32::try_from(host.wrapping_sub(behind).cast_signed()) else { return };
+        let offset = usize::try_from(site - self.code.start()).unwrap_or(usize::MAX);
+        self.code.write(offset.saturating_add(1), &distance.to_le_bytes());
+    }
+
+    /// Throws the translations away if code has changed.
+    fn check_code(&mut self, m: &GuestMemory) {
+        if self.epoch == m.code_epoch() {
+            return;
+        }
+        self.epoch = m.code_epoch();
+        let is_same = |(page, version): (&u64, &u64)| m.code_version(GuestAddr(*page)) == *version;
+        if !self.pages.iter().all(is_same) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.counts.flushes += 1;
+        self.used = STUB_BYTES;
+        self.blocks.clear();
+        // Clearing what was entered is less than clearing the table.
+        let targets = self.code.targets();
+        for rip in std::mem::take(&mut self.index).into_keys() {
+            let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
+            if let Some(guest) = targets.guest.get_mut(slot) {
+                *guest = 0;
+            }
+        }
+        self.pages.clear();
+        self.exits.clear();
+        // Exit 0 belongs to the stub.
+        self.exits.push(Leave::Step { rip: 0 });
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,733 @@
+//! From guest instructions to a host block.
+//!
+//! A block is straight: it ends at the first branch, at an instruction for the interpreter, or at
+//! the end of a page. Each sequence is arranged so that a host fault anywhere in it finds the guest
+//! as it was before the instruction, up to borrowed registers that the owner of each host
+//! instruction names.
+
+use guest_memory::{GuestAddr, GuestMemory};
+use iced_x86::{
+    Code, IcedError, Instruction, InstructionInfoFactory, MemoryOperand, OpKind, Register,
+    RflagsBits,
+};
+use x86_ops::undefined_flags::{self, ever_undefined};
+
+use crate::{
+    allow::{Class, classify, is_pure_store},
+    context::Places,
+    emit::{Emit, Label, Owner},
+    exits::Leave,
+    flags::{AT_CALL, AT_EXIT, Live, UNKNOWN, fetch, live_at},
+    stubs::{Stubs, gpr},
+};
+
+/// Longest block, in guest instructions.
+const MAX_INSTRUCTIONS: usize = 48;
+
+/// What a block is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// Host address of the block.
+    pub(crate) at: u64,
+    pub(crate) places: Places,
+    pub(crate) stubs: Stubs,
+    /// Added to the displacement of an access to states: the thread pointer is no page address.
+    pub(crate) state_adjust: i64,
+    /// Number of the block's first exit.
+    pub(crate) first_exit: u32,
+}
+
+/// A translated block.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) exits: Vec<Leave>,
+    /// Guest address and host offset of each instruction.
+    pub(crate) starts: Vec<(u64, u32)>,
+    /// What the host instruction at each offset belongs to.
+    pub(crate) owners: Vec<(u32, Owner)>,
+    /// Pages that the translation rests on, with their versions.
+    pub(crate) pages: Vec<(u64, u64)>,
+}
+
+/// A memory operand, redirected.
+#[derive(Clone, Copy, Debug)]
+struct Operand {
+    base: Register,
+    index: Register,
+    scale: u32,
+    disp: i64,
+    size_bytes: u32,
+}
+
+/// Code that is emitted behind the block.
+#[derive(Clone, Copy)]
+struct Cold {
+    label: Label,
+    owner: Owner,
+    kind: ColdKind,
+}
+
+#[derive(Clone, Copy)]
+enum ColdKind {
+    /// Leaves by the exit with this number.
+    Leave(i32),
+    /// A store into undefined bytes: the bytes become defined.
+    Define { operand: Operand, store: Instruction, back: Label, rip: u64 },
+}
+
+/// How the block ends behind its last instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With its branch.
+    Branch,
+    /// The code goes on here.
+    Cut(u64),
+    /// The interpreter runs what is here.
+    Step(u64),
+}
+
+/// Guest code of a block with what is live before each instruction.
+struct Source {
+    code: Vec<(Instruction, Class)>,
+    before: Vec<Live>,
+    end: End,
+    /// Live where a conditional branch goes if taken.
+    taken: Live,
+    pages: Vec<u64>,
+}
+
+/// Translates the block at `start`, which ends before any address that `stops` names.
+pub(crate) fn translate(
+    m: &mut GuestMemory,
+    start: u64,
+    stops: impl Fn(u64) -> bool,
+    site: &Site,
+) -> Result<Draft, IcedError> {
+    let source = read(m, start, stops);
+    let mut writer = Writer {
+        e: Emit::new(site.places),
+        site,
+        exits: Vec::new(),
+        links: Vec::new(),
+        cold: Vec::new(),
+    };
+    let mut starts = Vec::new();
+    let numbered = source.code.iter().zip(&source.before).enumerate();
+    for (number, ((ins, class), live)) in numbered {
+        writer.e.owner = Owner::of(u16::try_from(number).unwrap_or(u16::MAX));
+        starts.push((ins.ip(), writer.e.next()));
+        writer.instruction(ins, *class, *live, source.taken);
+    }
+    writer.e.owner = Owner::of(u16::try_from(source.code.len()).unwrap_or(u16::MAX));
+    let (End::Step(next) | End::Cut(next)) = source.end else {
+        return writer.finish(m, starts, &source.pages);
+    };
+    starts.push((next, writer.e.next()));
+    match source.end {
+        End::Step(rip) => writer.leave(Leave::Step { rip }),
+        _ => writer.link(next),
+    }
+    writer.finish(m, starts, &source.pages)
+}
+
+/// Reads the guest code of a block and finds out what is live.
+fn read(m: &mut GuestMemory, start: u64, stops: impl Fn(u64) -> bool) -> Source {
+    let mut pages = Vec::new();
+    let mut code: Vec<(Instruction, Class)> = Vec::new();
+    let mut at = start;
+    let mut end = loop {
+        let is_within = at & !0xfff == start & !0xfff;
+        if code.len() >= MAX_INSTRUCTIONS || !code.is_empty() && (!is_within || stops(at)) {
+            break End::Cut(at);
+        }
+        let Some(ins) = fetch(m, at, &mut pages) else { break End::Step(at) };
+        let class = classify(&ins);
+        if class == Class::Step || !fits(&ins) {
+            break End::Step(at);
+        }
+        code.push((ins, class));
+        at = ins.next_ip();
+        if ends_block(class) {
+            break End::Branch;
+        }
+    };
+    let (mut out, taken) = live_behind(m, &code, end, &mut pages);
+    loop {
+        let before = live_before(&code, out);
+        let Some(cut) = first_undefined(&code, &before, out) else {
+            return Source { code, before, end, taken, pages };
+        };
+        end = End::Step(code.get(cut).map_or(start, |(ins, _)| ins.ip()));
+        code.truncate(cut);
+        out = AT_EXIT;
+    }
+}
+
+/// Whether the displacement leaves room for what is added to it.
+fn fits(ins: &Instruction) -> bool {
+    let has_memory = (0..ins.op_count()).any(|n| ins.op_kind(n) == OpKind::Memory);
+    let disp = ins.memory_displacement64().cast_signed();
+    !has_memory || ins.is_ip_rel_memory_operand() || (-0x7fff_0000..0x7fff_0000).contains(&disp)
+}
+
+fn ends_block(class: Class) -> bool {
+    use Class::{Call, CallIndirect, Conditional, Jump, JumpIndirect, Return};
+    matches!(class, Call | CallIndirect | Conditional | Jump | JumpIndirect | Return(_))
+}
+
+/// What is live behind the block (before its branch is gone), and where its branch leads if taken.
+fn live_behind(
+    m: &mut GuestMemory,
+    code: &[(Instruction, Class)],
+    end: End,
+    pages: &mut Vec<u64>,
+) -> (Live, Live) {
+    let Some((last, class)) = code.last() else { return (AT_EXIT, UNKNOWN) };
+    match (end, class) {
+        (End::Step(_), _) => (AT_EXIT, UNKNOWN),
+        (End::Cut(next), _) => (live_at(m, next, pages), UNKNOWN),
+        (End::Branch, Class::Jump | Class::Call) => {
+            let live = live_at(m, last.near_branch_target(), pages);
+            (live, live)
+        }
+        (End::Branch, Class::Conditional) => {
+            let taken = live_at(m, last.near_branch_target(), pages);
+            let fall = live_at(m, last.next_ip(), pages);
+            (Live { kept: taken.kept | fall.kept, read: taken.read | fall.read }, taken)
+        }
+        (End::Branch, _) => (AT_CALL, UNKNOWN),
+    }
+}
+
+/// What is live before each instruction.
+fn live_before(code: &[(Instruction, Class)], out: Live) -> Vec<Live> {
+    let mut live = out;
+    let mut all: Vec<Live> = code
+        .iter()
+        .rev()
+        .map(|(ins, _)| {
+            live = live.before(ins);
+            live
+        })
+        .collect();
+    all.reverse();
+    all
+}
+
+/// The first instruction that leaves flags undefined which are read: the interpreter fixes them.
+fn first_undefined(code: &[(Instruction, Class)], before: &[Live], out: Live) -> Option<usize> {
+    let after = before.iter().skip(1).chain(std::iter::once(&out));
+    code.iter().zip(after).position(|((ins, class), after)| {
+        *class == Class::Copy && numbered_by_iced(ever_undefined(ins)) & after.read != 0
+    })
+}
+
+/// RFLAGS bits as iced numbers them.
+fn numbered_by_iced(rflags: u64) -> u32 {
+    let rows = [
+        (undefined_flags::CF, RflagsBits::CF),
+        (undefined_flags::PF, RflagsBits::PF),
+        (undefined_flags::AF, RflagsBits::AF),
+        (undefined_flags::ZF, RflagsBits::ZF),
+        (undefined_flags::SF, RflagsBits::SF),
+        (undefined_flags::OF, RflagsBits::OF),
+    ];
+    rows.iter().fold(0, |all, (bit, name)| if rflags & bit == 0 { all } else { all | name })
+}
+
+struct Writer<'a> {
+    e: Emit,
+    site: &'a Site,
+    exits: Vec<Leave>,
+    /// Jumps to be patched: number of the instruction, number of the exit.
+    links: Vec<(usize, usize)>,
+    cold: Vec<Cold>,
+}
+
+/// Whole instructions.
+impl Writer<'_> {
+    fn instruction(&mut self, ins: &Instruction, class: Class, live: Live, taken: Live) {
+        let keeps = live.kept != 0;
+        match class {
+            Class::Copy => self.copy(ins, keeps),
+            Class::Nothing | Class::Step => {}
+            Class::Push => self.push(ins, keeps),
+            Class::Pop => {
+                let operand = stack_operand(0);
+                self.check_load(ins, &operand, keeps);
+                let from = self.data(&operand);
+                self.e.push(Instruction::with2(Code::Mov_r64_rm64, ins.op0_register(), from));
+                self.e.move_rsp(8);
+            }
+            Class::LowerStack(by) => self.lower_stack(ins, by),
+            Class::Jump => self.count_and_link(ins, ins.near_branch_target(), taken),
+            Class::Conditional => {
+                let label = self.e.label();
+                let code = ins.code().as_near_branch();
+                self.e.branch(code, label);
+                self.link(ins.next_ip());
+                self.e.place(label);
+                self.count_and_link(ins, ins.near_branch_target(), taken);
+            }
+            Class::Call => {
+                self.push_return(ins, keeps);
+                self.count_and_link(ins, ins.near_branch_target(), taken);
+            }
+            Class::Return(extra) => {
+                let operand = stack_operand(0);
+                self.check_load(ins, &operand, keeps);
+                self.borrow(Register::RAX);
+                let from = self.data(&operand);
+                self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
+                let raised = 8 + i64::from(extra);
+                self.e.move_rsp(raised);
+                self.indirect(ins, raised);
+            }
+            Class::JumpIndirect | Class::CallIndirect => self.branch_indirect(ins, class, keeps),
+        }
+    }
+
+    /// An instruction that does in the host what it does in the guest.
+    fn copy(&mut self, ins: &Instruction, keeps: bool) {
+        let has_memory = (0..ins.op_count()).any(|n| ins.op_kind(n) == OpKind::Memory);
+        if !has_memory || ins.code() == Code::Lea_r64_m && !ins.is_ip_rel_memory_operand() {
+            self.e.copy(ins);
+            return;
+        }
+        if ins.mnemonic() == iced_x86::Mnemonic::Lea {
+            self.lea(ins);
+            return;
+        }
+        let (operand, borrowed) = self.operand(ins);
+        let mut redirected = *ins;
+        redirected.set_segment_prefix(Register::GS);
+        if borrowed.is_some() {
+            redirected.set_memory_base(operand.base);
+            redirected.set_memory_displacement64(0);
+            redirected.set_memory_displ_size(0);
+        }
+        if is_pure_store(ins) && !keeps {
+            let back = self.e.label();
+            self.check_store(ins, &operand, redirected, back);
+            self.e.copy(&redirected);
+            self.e.place(back);
+        } else {
+            self.check_load(ins, &operand, keeps);
+            self.e.copy(&redirected);
+        }
+        if let Some(register) = borrowed {
+            self.give_back(register);
+        }
+    }
+
+    fn lea(&mut self, ins: &Instruction) {
+        if !ins.is_ip_rel_memory_operand() {
+            self.e.copy(ins);
+            return;
+        }
+        let value = ins.memory_displacement64();
+        let to = ins.op0_register();
+        match ins.code() {
+            Code::Lea_r64_m => self.e.mov_imm64(to, value),
+            Code::Lea_r32_m => {
+                let low = u32::try_from(value & 0xffff_ffff).unwrap_or(0);
+                self.e.push(Instruction::with2(Code::Mov_r32_imm32, to, low));
+            }
+            _ => {
+                let low = u32::try_from(value & 0xffff).unwrap_or(0);
+                self.e.push(Instruction::with2(Code::Mov_r16_imm16, to, low));
+            }
+        }
+    }
+
+    fn push(&mut self, ins: &Instruction, keeps: bool) {
+        let operand = stack_operand(-8);
+        let to = self.data(&operand);
+        let store = match ins.op0_kind() {
+            OpKind::Register => Instruction::with2(Code::Mov_rm64_r64, to, ins.op0_register()),
+            // The immediate is sign-extended already.
+            _ => {
+                let value = i32::try_from(ins.immediate(0).cast_signed()).unwrap_or(0);
+                Instruction::with2(Code::Mov_rm64_imm32, to, value)
+            }
+        };
+        self.store(ins, &operand, store, keeps);
+        self.e.move_rsp(-8);
+    }
+
+    /// Pushes the address behind `ins`. The register with the address is borrowed around the store.
+    fn push_return(&mut self, ins: &Instruction, keeps: bool) {
+        let operand = stack_operand(-8);
+        self.borrow(Register::RAX);
+        self.e.mov_imm64(Register::RAX, ins.next_ip());
+        let to = self.data(&operand);
+        let store = Instruction::with2(Code::Mov_rm64_r64, to, Register::RAX);
+        self.store(ins, &operand, store, keeps);
+        self.give_back(Register::RAX);
+        self.e.move_rsp(-8);
+    }
+
+    /// `sub rsp, by`: the bytes of the new frame become undefined, if they are in the stack.
+    fn lower_stack(&mut self, ins: &Instruction, by: u32) {
+        let p = self.e.places;
+        let cold = self.cold_leave(Leave::Step { rip: ins.ip() });
+        // The instruction sets all flags, so the comparisons may. The lower bound leaves room for
+        // the longest frame.
+        self.e.load(Code::Cmp_r64_rm64, Register::RSP, p.stack_low());
+        self.e.branch(Code::Jb_rel32_64, cold);
+        self.e.load(Code::Cmp_r64_rm64, Register::RSP, p.stack_end());
+        self.e.branch(Code::Ja_rel32_64, cold);
+        for below in (1..=by / 8).rev() {
+            let to = self.states(&stack_operand(-8 * i64::from(below)));
+            self.e.push(Instruction::with2(Code::Mov_rm64_imm32, to, -1));
+        }
+        self.e.copy(ins);
+    }
+
+    fn branch_indirect(&mut self, ins: &Instruction, class: Class, keeps: bool) {
+        if ins.op0_kind() == OpKind::Memory {
+            let operand = if ins.is_ip_rel_memory_operand() {
+                self.borrow(Register::RAX);
+                self.e.mov_imm64(Register::RAX, ins.memory_displacement64());
+                Operand { base: Register::RAX, ..Operand::of(ins) }
+            } else {
+                Operand::of(ins)
+            };
+            self.check_load(ins, &operand, keeps);
+            if !ins.is_ip_rel_memory_operand() {
+                self.borrow(Register::RAX);
+            }
+            let from = self.data(&operand);
+            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
+        } else {
+            self.borrow(Register::RAX);
+            let from = ins.op0_register();
+            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
+        }
+        if class == Class::CallIndirect {
+            let operand = stack_operand(-8);
+            self.check_load(ins, &operand, keeps);
+            let p = self.e.places;
+            self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+            self.e.owner.has_rcx = true;
+            self.e.mov_imm64(Register::RCX, ins.next_ip());
+            let to = self.data(&operand);
+            self.e.push(Instruction::with2(Code::Mov_rm64_r64, to, Register::RCX));
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+            self.e.owner.has_rcx = false;
+            self.e.move_rsp(-8);
+            self.indirect(ins, -8);
+        } else {
+            self.indirect(ins, 0);
+        }
+    }
+
+    /// Goes on at the guest address in rax, whose own value is borrowed.
+    fn indirect(&mut self, ins: &Instruction, raised: i64) {
+        let p = self.e.places;
+        let number = self.exit_number(Leave::Indirect { rip: ins.ip(), raised });
+        self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+        // A return counts no event.
+        let own = if raised > 0 { 0 } else { ins.ip() };
+        self.e.mov_imm64(Register::RCX, own);
+        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
+        self.e.jump_out(self.site.stubs.indirect);
+        self.e.owner = Owner::of(self.e.owner.guest);
+    }
+}
+
+/// Branches and leaving.
+impl Writer<'_> {
+    /// A taken branch: an event if it does not lead above its own address.
+    fn count_and_link(&mut self, ins: &Instruction, target: u64, live: Live) {
+        if target <= ins.ip() {
+            let p = self.e.places;
+            let limit = self.cold_leave(Leave::Limit { target });
+            if live.kept == 0 {
+                self.e.store_imm(Code::Sub_rm64_imm8, p.left(), 1);
+                self.e.branch(Code::Je_rel32_64, limit);
+            } else {
+                let go = self.e.label();
+                self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
+                let less = MemoryOperand::with_base_displ(Register::RCX, -1);
+                self.e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, less));
+                self.e.store(Code::Mov_rm64_r64, p.left(), Register::RCX);
+                // Not zero is the rule: the short jump leads to the way out.
+                let none = self.e.label();
+                self.e.branch(Code::Jrcxz_rel8_64, none);
+                self.e.branch(Code::Jmp_rel32_64, go);
+                self.e.place(none);
+                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+                self.e.branch(Code::Jmp_rel32_64, limit);
+                self.e.place(go);
+                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+            }
+        }
+        self.link(target);
+    }
+
+    /// Goes on at a guest address; leaves until that is linked.
+    fn link(&mut self, target: u64) {
+        let exit = self.exits.len();
+        let site = self.e.next();
+        // It first leads to the cold code that leaves.
+        let cold = self.cold_leave(Leave::Link { target, site: 0 });
+        self.e.branch(Code::Jmp_rel32_64, cold);
+        self.links.push((site, exit));
+    }
+
+    fn leave(&mut self, leave: Leave) {
+        let number = self.exit_number(leave);
+        self.leave_by(number);
+    }
+
+    fn leave_by(&mut self, number: i32) {
+        let p = self.e.places;
+        if self.e.owner.has_rcx {
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+        }
+        if let Some(number) = self.e.owner.borrowed {
+            self.e.load(Code::Mov_r64_rm64, gpr(number), p.borrowed());
+        }
+        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
+        self.e.jump_out(self.site.stubs.exit);
+    }
+
+    fn exit_number(&mut self, leave: Leave) -> i32 {
+        let number = self.site.first_exit as usize + self.exits.len();
+        self.exits.push(leave);
+        i32::try_from(number).unwrap_or(i32::MAX)
+    }
+
+    /// Cold code that leaves, with the registers borrowed now given back.
+    fn cold_leave(&mut self, leave: Leave) -> Label {
+        let label = self.e.label();
+        let kind = ColdKind::Leave(self.exit_number(leave));
+        self.cold.push(Cold { label, owner: self.e.owner, kind });
+        label
+    }
+}
+
+/// Memory.
+impl Writer<'_> {
+    /// The operand of an instruction; an address relative to RIP goes to a borrowed register.
+    fn operand(&mut self, ins: &Instruction) -> (Operand, Option<Register>) {
+        let operand = Operand::of(ins);
+        if !ins.is_ip_rel_memory_operand() {
+            return (operand, None);
+        }
+        let register = unused_register(ins);
+        self.borrow(register);
+        self.e.mov_imm64(register, ins.memory_displacement64());
+        (Operand { base: register, ..operand }, Some(register))
+    }
+
+    fn borrow(&mut self, register: Register) {
+        let p = self.e.places;
+        self.e.store(Code::Mov_rm64_r64, p.borrowed(), register);
+        self.e.owner.borrowed = u8::try_from(register.number()).ok();
+    }
+
+    fn give_back(&mut self, register: Register) {
+        let p = self.e.places;
+        self.e.load(Code::Mov_r64_rm64, register, p.borrowed());
+        self.e.owner.borrowed = None;
+    }
+
+    fn data(&self, operand: &Operand) -> MemoryOperand {
+        operand.at(Register::GS, 0)
+    }
+
+    fn states(&self, operand: &Operand) -> MemoryOperand {
+        operand.at(Register::FS, self.site.state_adjust)
+    }
+
+    /// A store whose bytes may be undefined before, if the flags allow to look twice.
+    fn store(
+        &mut self,
+        ins: &Instruction,
+        operand: &Operand,
+        store: Result<Instruction, IcedError>,
+        keeps: bool,
+    ) {
+        let Ok(redirected) = store else {
+            self.e.push(store);
+            return;
+        };
+        if keeps {
+            self.check_load(ins, operand, keeps);
+            self.e.copy(&redirected);
+        } else {
+            let back = self.e.label();
+            self.check_store(ins, operand, redirected, back);
+            self.e.copy(&redirected);
+            self.e.place(back);
+        }
+    }
+
+    /// Leaves unless all bytes may be touched and are defined.
+    fn check_load(&mut self, ins: &Instruction, operand: &Operand, keeps: bool) {
+        let leave = Leave::Step { rip: ins.ip() };
+        if !keeps {
+            let cold = self.cold_leave(leave);
+            for part in operand.parts() {
+                self.compare(&part, 0);
+                self.e.branch(Code::Jne_rel32_64, cold);
+            }
+            return;
+        }
+        let p = self.e.places;
+        for part in operand.parts() {
+            let good = self.e.label();
+            let states = self.states(&part);
+            let (code, to) = match part.size_bytes {
+                1 => (Code::Movzx_r32_rm8, Register::ECX),
+                2 => (Code::Movzx_r32_rm16, Register::ECX),
+                4 => (Code::Mov_r32_rm32, Register::ECX),
+                _ => (Code::Mov_r64_rm64, Register::RCX),
+            };
+            self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+            self.e.owner.has_rcx = true;
+            self.e.push(Instruction::with2(code, to, states));
+            self.e.branch(Code::Jrcxz_rel8_64, good);
+            let cold = self.cold_leave(leave);
+            self.e.branch(Code::Jmp_rel32_64, cold);
+            self.e.place(good);
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+            self.e.owner.has_rcx = false;
+        }
+    }
+
+    /// Goes to cold code unless all bytes are defined; from there back behind the store.
+    fn check_store(
+        &mut self,
+        ins: &Instruction,
+        operand: &Operand,
+        store: Instruction,
+        back: Label,
+    ) {
+        let label = self.e.label();
+        let kind = ColdKind::Define { operand: *operand, store, back, rip: ins.ip() };
+        self.cold.push(Cold { label, owner: self.e.owner, kind });
+        for part in operand.parts() {
+            self.compare(&part, 0);
+            self.e.branch(Code::Jne_rel32_64, label);
+        }
+    }
+
+    fn compare(&mut self, part: &Operand, with: i32) {
+        let code = match part.size_bytes {
+            1 => Code::Cmp_rm8_imm8,
+            2 => Code::Cmp_rm16_imm8,
+            4 => Code::Cmp_rm32_imm8,
+            _ => Code::Cmp_rm64_imm8,
+        };
+        let states = self.states(part);
+        self.e.push(Instruction::with2(code, states, with));
+    }
+
+    /// The bytes are all undefined: stores, then makes them defined. In this order a store that
+    /// faults has changed nothing, and states are written only where the store was possible.
+    fn define(&mut self, operand: &Operand, store: &Instruction, back: Label, rip: u64) {
+        let cold = self.cold_leave(Leave::Step { rip });
+        for part in operand.parts() {
+            self.compare(&part, -1);
+            self.e.branch(Code::Jne_rel32_64, cold);
+        }
+        self.e.copy(store);
+        for part in operand.parts() {
+            let code = match part.size_bytes {
+                1 => Code::Mov_rm8_imm8,
+                2 => Code::Mov_rm16_imm16,
+                4 => Code::Mov_rm32_imm32,
+                _ => Code::Mov_rm64_imm32,
+            };
+            let states = self.states(&part);
+            self.e.push(Instruction::with2(code, states, 0));
+        }
+        self.e.branch(Code::Jmp_rel32_64, back);
+    }
+}
+
+/// The end.
+impl Writer<'_> {
+    fn finish(
+        mut self,
+        m: &GuestMemory,
+        starts: Vec<(u64, usize)>,
+        pages: &[u64],
+    ) -> Result<Draft, IcedError> {
+        let mut done = 0;
+        // Cold code may have cold code of its own.
+        while let Some(cold) = self.cold.get(done).copied() {
+            self.e.owner = cold.owner;
+            self.e.place(cold.label);
+            match cold.kind {
+                ColdKind::Leave(number) => self.leave_by(number),
+                ColdKind::Define { operand, store, back, rip } => {
+                    self.define(&operand, &store, back, rip);
+                }
+            }
+            done += 1;
+        }
+        let at = self.site.at;
+        let assembled = self.e.assemble(at)?;
+        let offset = |number: usize| assembled.offsets.get(number).copied().unwrap_or(u32::MAX);
+        let mut exits = self.exits;
+        for (number, exit) in self.links {
+            if let Some(Leave::Link { site, .. }) = exits.get_mut(exit) {
+                *site = at + u64::from(offset(number));
+            }
+        }
+        let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number))).collect();
+        let owners = assembled.offsets.iter().copied().zip(assembled.owners).collect();
+        let versions = pages.iter().map(|page| (*page, m.code_version(GuestAddr(*page))));
+        Ok(Draft { bytes: assembled.bytes, exits, starts, owners, pages: versions.collect() })
+    }
+}
+
+impl Operand {
+    fn of(ins: &Instruction) -> Self {
+        let is_relative = ins.is_ip_rel_memory_operand();
+        Self {
+            base: ins.memory_base(),
+            index: ins.memory_index(),
+            scale: ins.memory_index_scale(),
+            disp: if is_relative { 0 } else { ins.memory_displacement64().cast_signed() },
+            size_bytes: u32::try_from(ins.memory_size().size()).unwrap_or(16),
+        }
+    }
+
+    /// Parts that one comparison covers.
+    fn parts(self) -> impl Iterator<Item = Self> {
+        let step = self.size_bytes.clamp(1, 8);
+        (0..self.size_bytes / step).map(move |n| Self {
+            disp: self.disp + i64::from(n * step),
+            size_bytes: step,
+            ..self
+        })
+    }
+
+    fn at(&self, segment: Register, adjust: i64) -> MemoryOperand {
+        let disp = self.disp + adjust;
+        // Displacements have 32 bits.
+        MemoryOperand::new(self.base, self.index, self.scale, disp, 8, false, segment)
+    }
+}
+
+fn stack_operand(disp: i64) -> Operand {
+    Operand { base: Register::RSP, index: Register::None, scale: 1, disp, size_bytes: 8 }
+}
+
+/// A register that the instruction does not use, and neither rsp nor rcx.
+fn unused_register(ins: &Instruction) -> Register {
+    let mut factory = InstructionInfoFactory::new();
+    let used = factory.info(ins);
+    let is_free = |register: &Register| {
+        !used.used_registers().iter().any(|used| used.register().full_register() == *register)
+    };
+    let all = [Register::RAX, Register::RDX, Register::RBX, Register::RSI, Register::RDI];
+    all.into_iter().find(is_free).unwrap_or(Register::R8)
+}

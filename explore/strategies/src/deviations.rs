@@ -1,0 +1,199 @@
+//! One move at a time: for every question of an explorable kind that is asked at a new place, one
+//! run with each other answer.
+//!
+//! A place is a call site and a call stack, so that a helper which allocates for many callers fails
+//! for each of them. A new move is a row of [`MOVES`] and a question of the kernel.
+
+use choice_tape::{ChoiceKind, Deviation};
+use events::{
+    CANCEL_HERE, CHOICE_KINDS, CREATION_FAILURE, MAPPING_FAILURE, NAME_TAKEN, Origin, POOL_FAILURE,
+    Question, READ_ONLY_BUFFER, SUSPENSION, TIMER_EXPIRES, WAIT_TIMES_OUT,
+};
+
+use crate::{Campaign, batch::Spec, campaign::Base, machines};
+
+/// A kind of question whose other answers are tried.
+struct Move {
+    kind: ChoiceKind,
+    /// At most so many of its answers are tried per place, from 1 on.
+    answers: u32,
+    /// What happens, from how many questions of its kind there were with it and the answer.
+    words: fn(u64, u32) -> String,
+    /// What follows these words at the place where it happens.
+    here: &'static str,
+}
+
+const MOVES: &[Move] = &[
+    Move {
+        kind: POOL_FAILURE,
+        answers: 1,
+        words: |number, _| format!("allocation {number} fails"),
+        here: "here, as it may when memory is low",
+    },
+    Move {
+        kind: MAPPING_FAILURE,
+        answers: 1,
+        words: |number, _| format!("mapping {number} fails"),
+        here: "here, as it may when page table entries are scarce",
+    },
+    Move {
+        kind: CREATION_FAILURE,
+        answers: 1,
+        words: |number, _| format!("creation {number} fails"),
+        here: "here, as it may when resources are low",
+    },
+    Move {
+        kind: NAME_TAKEN,
+        answers: 1,
+        words: |number, _| format!("somebody else has the name of named object {number} already"),
+        here: "when it is created here",
+    },
+    Move {
+        kind: WAIT_TIMES_OUT,
+        answers: 1,
+        words: |number, _| format!("wait {number} times out before anything is signalled"),
+        here: "here",
+    },
+    Move {
+        kind: TIMER_EXPIRES,
+        answers: 2,
+        words: |number, answer| {
+            let dpc = if answer == 1 { "" } else { " and its DPC runs on another processor" };
+            format!("at cancel or setting {number} the timer has just expired{dpc}")
+        },
+        here: "here",
+    },
+    Move {
+        kind: CANCEL_HERE,
+        answers: 1,
+        words: |number, _| format!("the caller cancels the request at moment {number}"),
+        here: "here",
+    },
+    Move {
+        kind: READ_ONLY_BUFFER,
+        answers: 1,
+        words: |number, _| format!("buffer {number} is in pages that the caller may only read"),
+        here: "here",
+    },
+    Move {
+        kind: SUSPENSION,
+        answers: 1,
+        words: |number, _| format!("the caller's thread is suspended at moment {number}"),
+        here: "here, by another one of its process",
+    },
+];
+
+/// After a DriverEntry that went on in spite of a move: the runs that are made then. The first
+/// scripts of a plan are one of each kind.
+const SCRIPTS_AFTER_LOAD: usize = 12;
+
+/// The names of all moves: kinds of choice, and families of scripts.
+pub fn move_names() -> impl Iterator<Item = &'static str> {
+    CHOICE_KINDS.iter().map(|kind| kind.name).chain(workloads::FAMILIES.iter().copied())
+}
+
+/// The move of a kind of question, if it is one.
+fn move_of(kind: u16) -> Option<&'static Move> {
+    MOVES.iter().find(|known| known.kind.number == kind)
+}
+
+/// What happens in words, if the deviation is a move.
+pub(crate) fn in_words(deviation: Deviation) -> Option<String> {
+    let Deviation { kind, ordinal, answer } = deviation;
+    move_of(kind).map(|known| (known.words)(u64::from(ordinal) + 1, answer))
+}
+
+/// What happened where a question was asked, as the beginning of a sentence about that place.
+pub(crate) fn in_words_here(question: &Question) -> Option<String> {
+    let Question { kind, ordinal, answer, .. } = *question;
+    let words = in_words(Deviation { kind, ordinal, answer })?;
+    move_of(kind).map(|known| format!("{words} {}", known.here))
+}
+
+impl Campaign<'_> {
+    /// The runs in which a question of a script's own is answered otherwise.
+    pub(crate) fn deviate(&mut self, bases: &[Base]) {
+        let mut list = Vec::new();
+        for (script, base) in bases {
+            for asked in base.ledgers.questions().iter().skip(self.load_questions.len()) {
+                let deviations = self.new_deviations(asked).into_iter();
+                let spec = |deviation| Spec { script: *script, deviations: vec![deviation] };
+                list.extend(deviations.map(spec));
+            }
+        }
+        self.explore_batch(&list, |_, _| ());
+    }
+
+    /// The runs in which a question of DriverEntry is answered otherwise.
+    pub(crate) fn deviate_at_load(&mut self) {
+        let mut list = Vec::new();
+        for asked in self.load_questions.clone() {
+            let deviations = self.new_deviations(&asked).into_iter().map(machines::of_load);
+            list.extend(deviations.map(|d| Spec { script: 0, deviations: vec![d] }));
+        }
+        let loaded = self.explore_batch(&list, |_, result| !result.ended_at_load);
+        // A driver that did not load runs no script, and one that broke a rule on the way breaks it
+        // again.
+        let others = 1..self.scripts.len().min(SCRIPTS_AFTER_LOAD);
+        let on_the_way = list.iter().zip(loaded).filter(|(_, loaded)| *loaded == Some(true));
+        let list: Vec<Spec> = on_the_way
+            .flat_map(|(spec, _)| others.clone().map(|script| Spec { script, ..spec.clone() }))
+            .collect();
+        self.explore_batch(&list, |_, _| ());
+    }
+
+    /// The first other answer of a question that was answered kindly, if it is a move that other
+    /// schedules are to come with. A suspension is a schedule itself.
+    pub(crate) fn move_to_schedule(&self, question: &Question) -> Option<Deviation> {
+        let Question { kind, ordinal, answer, .. } = *question;
+        let known = move_of(question.kind).filter(|known| known.kind != SUSPENSION)?;
+        let is_new = answer == 0 && !self.is_left_out(known.kind.name);
+        // The last answer is the one that differs most.
+        let answer = known.answers.min(question.options.saturating_sub(1));
+        (is_new && answer > 0).then_some(Deviation { kind, ordinal, answer })
+    }
+
+    /// What is to be tried for a question at a place where none was before.
+    fn new_deviations(&mut self, (asked, origin): &(Question, Origin)) -> Vec<Deviation> {
+        let Question { kind, ordinal, options, stack, answer } = *asked;
+        let Some(known) = move_of(asked.kind).filter(|_| answer == 0) else { return Vec::new() };
+        if self.is_left_out(known.kind.name) {
+            return Vec::new();
+        }
+        if !self.places_tried.insert((kind, origin.ip, stack)) {
+            return Vec::new();
+        }
+        let answers = 1..options.min(known.answers.saturating_add(1));
+        answers.map(|answer| Deviation { kind, ordinal, answer }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use events::{CHOICE_KINDS, Question};
+
+    use super::{MOVES, in_words_here, move_names};
+
+    /// The table of all moves, for people.
+    const PAGE: &str = include_str!("../../../docs/moves.md");
+
+    #[test]
+    fn every_move_has_a_name_a_row_and_words() {
+        let names: BTreeSet<&str> = move_names().collect();
+        assert_eq!(names.len(), move_names().count());
+        for name in names {
+            assert!(PAGE.contains(&format!("`{name}`")), "docs/moves.md lacks `{name}`");
+        }
+        for known in MOVES {
+            assert!(CHOICE_KINDS.contains(&known.kind), "{:?}", known.kind);
+            assert!(known.answers > 0);
+            let kind = known.kind.number;
+            let question = Question { kind, ordinal: 6, options: 3, stack: 0, answer: 1 };
+            let words = in_words_here(&question).expect("it is a move");
+            assert!(words.contains("here") || words.contains("pages"), "{words}");
+        }
+        assert_eq!(MOVES.len(), MOVES.iter().map(|m| m.kind).collect::<BTreeSet<_>>().len());
+    }
+}

@@ -1,0 +1,84 @@
+//! The runs of a campaign, one at a time.
+
+use choice_tape::Deviation;
+use workloads::MarkSet;
+
+use crate::{
+    Campaign,
+    confirm::RunId,
+    machines::{self, Start},
+    runner::{RunResult, Watch},
+};
+
+impl Campaign<'_> {
+    /// A run that counts, judged.
+    pub(crate) fn explore_run(
+        &mut self,
+        script: usize,
+        deviations: &[Deviation],
+    ) -> Result<RunResult, String> {
+        self.tell(script);
+        self.results.runs += 1;
+        let result = self.run(script, MarkSet::First, deviations)?;
+        self.judge(&result, RunId { script: Some(script), deviations })?;
+        Ok(result)
+    }
+
+    /// A run. `Err`: it panicked, which is our bug.
+    pub(crate) fn run(
+        &mut self,
+        script: usize,
+        marks: MarkSet,
+        deviations: &[Deviation],
+    ) -> Result<RunResult, String> {
+        self.run_watched(script, marks, deviations, None)
+    }
+
+    /// A run that watches who touches which memory.
+    pub(crate) fn run_watched(
+        &mut self,
+        script: usize,
+        marks: MarkSet,
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Result<RunResult, String> {
+        let (load, run) = machines::part(deviations);
+        let start = self.start_of(&load);
+        self.run_on(start, (script, marks), &run, watch)
+    }
+
+    /// A run with other bytes in undefined memory.
+    pub(crate) fn run_filled(
+        &mut self,
+        script: usize,
+        fill: u8,
+        deviations: &[Deviation],
+    ) -> Result<RunResult, String> {
+        let (load, run) = machines::part(deviations);
+        let start = Start { fill, deviations: load };
+        self.run_on(start, (script, MarkSet::First), &run, None)
+    }
+
+    pub(crate) fn start_of(&self, deviations: &[Deviation]) -> Start {
+        Start { fill: self.conditions.fill, deviations: deviations.to_vec() }
+    }
+
+    fn run_on(
+        &mut self,
+        start: Start,
+        (script, marks): (usize, MarkSet),
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Result<RunResult, String> {
+        let scripts = match marks {
+            MarkSet::First => &self.scripts,
+            MarkSet::Second => &self.other_scripts,
+        };
+        let script = scripts.get(script).ok_or("a script of the plan is missing")?;
+        let common = (self.target, &self.conditions);
+        let result = self.machines.run(common, start, script, deviations, watch)?;
+        self.tally.add_blocks(&result.blocks);
+        self.results.events = self.results.events.saturating_add(result.events);
+        Ok(result)
+    }
+}

@@ -1,0 +1,274 @@
+//! Makes a finding smaller: fewer deviations, fewer requests, lower answers, as long as the same
+//! rule is broken at the same place.
+//!
+//! Answers of a random schedule are first written down as deviations, so that most of them can go.
+//! What is tried depends on nothing but the run.
+
+use std::collections::BTreeMap;
+
+use choice_tape::Deviation;
+use events::{
+    PRIORITY_SCHEDULE, RANDOM_SCHEDULE, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT,
+    USER_BYTES_CHANGE,
+};
+use system::Command;
+use verifier::RawFinding;
+use workloads::Script;
+
+use crate::{
+    Campaign,
+    confirm::RunId,
+    machines::{self, Start},
+    reduced,
+    runner::RunResult,
+};
+
+/// Events of all runs that make one finding smaller.
+const MOST_EVENTS: u64 = 20_000_000;
+/// Deviations that are tried one by one; a token holds no more.
+pub(crate) const MOST_DEVIATIONS: usize = 256;
+
+/// Kinds of deviations that stand for a whole schedule.
+const SCHEDULES: [u16; 2] = [PRIORITY_SCHEDULE.number, RANDOM_SCHEDULE.number];
+/// Kinds whose deviations are found by comparing runs, and are few.
+const COMPARED: [u16; 4] =
+    [SWITCH_POINT.number, SWITCH_BEFORE.number, SWITCH_AFTER.number, USER_BYTES_CHANGE.number];
+
+/// A smaller run.
+#[derive(Clone, Debug)]
+pub(crate) struct Smaller {
+    pub(crate) script: usize,
+    pub(crate) deviations: Vec<Deviation>,
+    pub(crate) raw: RawFinding,
+    pub(crate) result: RunResult,
+}
+
+/// What a run is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    /// Requests left out.
+    dropped: Vec<u32>,
+    deviations: Vec<Deviation>,
+}
+
+struct Shrinker<'c, 'a> {
+    campaign: &'c mut Campaign<'a>,
+    /// The script of the plan.
+    script: Script,
+    raw: RawFinding,
+    runs_left: u32,
+    events_left: u64,
+    best: Candidate,
+    /// Its run, if it is not the one that there was before.
+    best_run: Option<(RawFinding, RunResult)>,
+    /// How many questions of each kind were asked when each of its commands began.
+    asked: Vec<BTreeMap<u16, u32>>,
+}
+
+impl Campaign<'_> {
+    /// A smaller run with the same finding; `None` if there is none.
+    pub(crate) fn shrink(
+        &mut self,
+        raw: &RawFinding,
+        id: RunId<'_>,
+        result: &RunResult,
+    ) -> Result<Option<Smaller>, String> {
+        let Some(script) = id.script.filter(|_| self.settings.shrink_runs > 0) else {
+            return Ok(None);
+        };
+        if id.deviations.iter().any(|deviation| COMPARED.contains(&deviation.kind)) {
+            return Ok(None);
+        }
+        let Some(whole) = self.scripts.get(script).cloned() else { return Ok(None) };
+        let best = Candidate { dropped: Vec::new(), deviations: id.deviations.to_vec() };
+        let mut shrinker = Shrinker {
+            runs_left: self.settings.shrink_runs,
+            campaign: self,
+            script: whole,
+            raw: raw.clone(),
+            events_left: MOST_EVENTS,
+            best,
+            best_run: None,
+            asked: result.asked_at.clone(),
+        };
+        if !shrinker.write_down_chance(result)? {
+            shrinker.drop_deviations()?;
+        }
+        shrinker.drop_requests(result)?;
+        shrinker.lower_answers()?;
+        let Shrinker { best, best_run, .. } = shrinker;
+        let Some((raw, result)) = best_run else { return Ok(None) };
+        let script = match best.dropped.is_empty() {
+            true => Some(script),
+            false => self.add_reduced(script, &best.dropped),
+        };
+        let smaller =
+            script.map(|script| Smaller { script, deviations: best.deviations, raw, result });
+        Ok(smaller)
+    }
+}
+
+impl Shrinker<'_, '_> {
+    /// Takes a candidate if it has the finding. `Err`: our bug.
+    fn try_candidate(&mut self, candidate: Candidate) -> Result<bool, String> {
+        if self.runs_left == 0 || self.events_left == 0 {
+            return Ok(false);
+        }
+        self.runs_left -= 1;
+        let (load, run) = machines::part(&candidate.deviations);
+        let start = Start { fill: self.campaign.conditions.fill, deviations: load };
+        let script = reduced::without(&self.script, &candidate.dropped);
+        let common = (self.campaign.target, &self.campaign.conditions);
+        let result = self.campaign.machines.run(common, start, &script, &run, None)?;
+        self.campaign.tally.add_blocks(&result.blocks);
+        self.events_left = self.events_left.saturating_sub(result.events);
+        let key = self.campaign.key(&self.raw);
+        let found = result.findings.iter().find(|raw| self.campaign.key(raw) == key).cloned();
+        let Some(raw) = found else { return Ok(false) };
+        self.best = candidate;
+        self.asked.clone_from(&result.asked_at);
+        self.best_run = Some((raw, result));
+        Ok(true)
+    }
+
+    /// Deviations instead of a schedule that chance made, as few as possible.
+    fn write_down_chance(&mut self, result: &RunResult) -> Result<bool, String> {
+        let is_schedule = |deviation: &Deviation| SCHEDULES.contains(&deviation.kind);
+        if !self.best.deviations.iter().any(is_schedule) || result.by_chance.is_empty() {
+            return Ok(false);
+        }
+        let mut candidate = self.best.clone();
+        candidate.deviations.retain(|deviation| !is_schedule(deviation));
+        candidate.deviations.extend_from_slice(&result.by_chance);
+        candidate.deviations.sort();
+        let before = (self.best.clone(), self.best_run.clone(), self.asked.clone());
+        if !self.try_candidate(candidate)? {
+            return Ok(false);
+        }
+        self.drop_deviations()?;
+        // A token must stay short: the schedule as it was is better than a long list.
+        let is_short = self.best.deviations.len() <= MOST_DEVIATIONS;
+        if !is_short {
+            (self.best, self.best_run, self.asked) = before;
+        }
+        Ok(is_short)
+    }
+
+    /// Leaves out deviations: first many at a time, then one by one.
+    fn drop_deviations(&mut self) -> Result<(), String> {
+        // A run without any was made before and did not have the finding.
+        let mut chunk = self.best.deviations.len() / 2;
+        while chunk > 0 {
+            let mut start = 0;
+            let mut has_changed = false;
+            while start < self.best.deviations.len() && self.runs_left > 0 {
+                let mut candidate = self.best.clone();
+                let end = (start + chunk).min(candidate.deviations.len());
+                candidate.deviations.drain(start..end);
+                match self.try_candidate(candidate)? {
+                    true => has_changed = true,
+                    false => start = end,
+                }
+            }
+            chunk = if has_changed && chunk == 1 { 1 } else { chunk / 2 };
+        }
+        Ok(())
+    }
+
+    /// Leaves out requests, the last first.
+    fn drop_requests(&mut self, result: &RunResult) -> Result<(), String> {
+        if !has_several_requests(&self.script) {
+            return Ok(());
+        }
+        let firsts = reduced::first_numbers(&self.script);
+        let count = reduced::count(&self.script);
+        // What comes after the finding is not carried out.
+        let begun = result.asked_at.len();
+        let end = firsts.get(begun).copied().unwrap_or(count);
+        loop {
+            let mut has_changed = false;
+            for number in (0..end).rev() {
+                if self.best.dropped.contains(&number) {
+                    continue;
+                }
+                let mut candidate = self.best.clone();
+                candidate.dropped.push(number);
+                candidate.dropped.sort_unstable();
+                self.renumber(&mut candidate, number);
+                has_changed |= self.try_candidate(candidate)?;
+            }
+            if !has_changed || self.runs_left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Questions that a command asked are asked no more: later ones get smaller numbers.
+    fn renumber(&self, candidate: &mut Candidate, dropped: u32) {
+        let kept = reduced::kept(&self.script, &self.best.dropped);
+        let index = kept.iter().position(|numbers| numbers.contains(&dropped));
+        let is_gone = |index: &usize| kept.get(*index).is_some_and(|numbers| numbers.len() == 1);
+        // One of several requests that go together asks among the questions of the others.
+        let Some(index) = index.filter(is_gone) else { return };
+        let Some(start) = self.asked.get(index) else { return };
+        let end = self.asked.get(index + 1);
+        candidate.deviations.retain_mut(|deviation| {
+            let at = |asked: &BTreeMap<u16, u32>| asked.get(&deviation.kind).copied().unwrap_or(0);
+            let (first, end) = (at(start), end.map_or(u32::MAX, at));
+            if deviation.kind >= machines::OF_LOAD || deviation.ordinal < first {
+                return true;
+            }
+            if deviation.ordinal < end {
+                return false;
+            }
+            deviation.ordinal -= end - first;
+            true
+        });
+    }
+
+    /// Tries smaller answers.
+    fn lower_answers(&mut self) -> Result<(), String> {
+        for index in 0..self.best.deviations.len() {
+            while let Some(answer) = self.best.deviations.get(index).map(|d| d.answer) {
+                let mut has_changed = false;
+                for lower in [1, answer / 2] {
+                    let mut candidate = self.best.clone();
+                    let Some(deviation) = candidate.deviations.get_mut(index) else { break };
+                    if lower == 0 || lower >= answer {
+                        continue;
+                    }
+                    deviation.answer = lower;
+                    if self.try_candidate(candidate)? {
+                        has_changed = true;
+                        break;
+                    }
+                }
+                if !has_changed {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether there may be requests that a finding does not need.
+pub(crate) fn has_several_requests(script: &Script) -> bool {
+    let is_request = |command: &&Command| match command {
+        Command::Read { .. }
+        | Command::Write { .. }
+        | Command::DeviceControl { .. }
+        | Command::Other { .. }
+        | Command::Together(_) => true,
+        Command::Load
+        | Command::Unload
+        | Command::Open { .. }
+        | Command::OpenRelative { .. }
+        | Command::Close { .. }
+        | Command::Cancel { .. }
+        | Command::Idle { .. }
+        | Command::Interrupt { .. }
+        | Command::Shutdown => false,
+    };
+    script.commands.iter().filter(is_request).count() > 1
+}

@@ -1,0 +1,85 @@
+/* A worker thread answers control requests; an event says that there is something to do. */
+#include "ui_driver.h"
+
+static KSPIN_LOCK Lock;
+static LIST_ENTRY Queue;
+static KEVENT Wake;
+static PVOID Thread;
+static volatile LONG Stop;
+
+static NTSTATUS StartThread(PKSTART_ROUTINE Routine, PVOID Context, PVOID *Thread)
+{
+    OBJECT_ATTRIBUTES Attributes;
+    HANDLE Handle;
+    NTSTATUS Status;
+
+    InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
+    Status = PsCreateSystemThread(
+        &Handle, THREAD_ALL_ACCESS, &Attributes, NULL, NULL, Routine, Context);
+    if (!NT_SUCCESS(Status)) return Status;
+    /* The handle is a fresh one of the kernel, for every access. */
+    ObReferenceObjectByHandle(
+        Handle, THREAD_ALL_ACCESS, *PsThreadType, KernelMode, Thread, NULL);
+    ZwClose(Handle);
+    return STATUS_SUCCESS;
+}
+
+static VOID Drain(VOID)
+{
+    PLIST_ENTRY Entry;
+
+    while ((Entry = ExInterlockedRemoveHeadList(&Queue, &Lock)) != NULL) {
+        UiComplete(CONTAINING_RECORD(Entry, IRP, Tail.Overlay.ListEntry), STATUS_SUCCESS, 0);
+    }
+}
+
+static VOID Worker(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    for (;;) {
+        KeWaitForSingleObject(&Wake, Executive, KernelMode, FALSE, NULL);
+        KeClearEvent(&Wake);
+        if (Stop) break;
+        Drain();
+    }
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
+
+    UNREFERENCED_PARAMETER(Device);
+    if (At->Parameters.DeviceIoControl.IoControlCode != UI_IOCTL(METHOD_BUFFERED)) {
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    IoMarkIrpPending(Irp);
+    ExInterlockedInsertTailList(&Queue, &Irp->Tail.Overlay.ListEntry, &Lock);
+    KeSetEvent(&Wake, IO_NO_INCREMENT, FALSE);
+    return STATUS_PENDING;
+}
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    InterlockedExchange(&Stop, 1);
+    KeSetEvent(&Wake, IO_NO_INCREMENT, FALSE);
+    KeWaitForSingleObject(Thread, Executive, KernelMode, FALSE, NULL);
+    ObDereferenceObject(Thread);
+    UiUnload(Driver);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    KeInitializeSpinLock(&Lock);
+    InitializeListHead(&Queue);
+    KeInitializeEvent(&Wake, NotificationEvent, FALSE);
+    Status = UiStart(Driver, DeviceControl);
+    if (!NT_SUCCESS(Status)) return Status;
+    Driver->DriverUnload = Unload;
+    Status = StartThread(Worker, NULL, &Thread);
+    if (!NT_SUCCESS(Status)) UiUnload(Driver);
+    return Status;
+}

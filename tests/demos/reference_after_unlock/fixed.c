@@ -1,0 +1,71 @@
+/* Every request is a session for as long as it runs, and reports the age of the oldest one. */
+#include "ui_driver.h"
+
+typedef struct _SESSION {
+    LIST_ENTRY Link;
+    volatile LONG References;
+    volatile LONG Queries;
+} SESSION;
+
+static KSPIN_LOCK Lock;
+static LIST_ENTRY Sessions;
+
+static VOID Release(SESSION *Session)
+{
+    if (InterlockedDecrement(&Session->References) == 0) ExFreePoolWithTag(Session, UI_TAG);
+}
+
+/* There is one: that of the caller. */
+static SESSION *Oldest(VOID)
+{
+    SESSION *Session;
+    KIRQL OldIrql;
+
+    KeAcquireSpinLock(&Lock, &OldIrql);
+    Session = CONTAINING_RECORD(Sessions.Flink, SESSION, Link);
+    InterlockedIncrement(&Session->References);
+    KeReleaseSpinLock(&Lock, OldIrql);
+    return Session;
+}
+
+static NTSTATUS Serve(VOID)
+{
+    SESSION *Mine = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(SESSION), UI_TAG);
+    SESSION *First;
+    KIRQL OldIrql;
+
+    if (Mine == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    Mine->References = 1;
+    KeAcquireSpinLock(&Lock, &OldIrql);
+    InsertTailList(&Sessions, &Mine->Link);
+    KeReleaseSpinLock(&Lock, OldIrql);
+
+    First = Oldest();
+    InterlockedIncrement(&First->Queries);
+    Release(First);
+
+    KeAcquireSpinLock(&Lock, &OldIrql);
+    RemoveEntryList(&Mine->Link);
+    KeReleaseSpinLock(&Lock, OldIrql);
+    Release(Mine);
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION At = IoGetCurrentIrpStackLocation(Irp);
+
+    UNREFERENCED_PARAMETER(Device);
+    if (At->Parameters.DeviceIoControl.IoControlCode != UI_IOCTL(METHOD_BUFFERED)) {
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    return UiComplete(Irp, Serve(), 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    KeInitializeSpinLock(&Lock);
+    InitializeListHead(&Sessions);
+    return UiStart(Driver, DeviceControl);
+}

@@ -1,0 +1,72 @@
+// One order; the second lock is only tried by one of the two.
+#include <ntddk.h>
+
+static KMUTEX Outer;
+static FAST_MUTEX Inner;
+static PVOID Threads[2];
+static LONG Count;
+
+static VOID Sleep(VOID)
+{
+    LARGE_INTEGER Moment = { .QuadPart = -10 * 1000 };
+
+    KeDelayExecutionThread(KernelMode, FALSE, &Moment);
+}
+
+static VOID InOrder(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    KeWaitForSingleObject(&Outer, Executive, KernelMode, FALSE, NULL);
+    Sleep();
+    ExAcquireFastMutex(&Inner);
+    Count++;
+    ExReleaseFastMutex(&Inner);
+    KeReleaseMutex(&Outer, FALSE);
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static VOID Reversed(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    KeWaitForSingleObject(&Outer, Executive, KernelMode, FALSE, NULL);
+    while (!ExTryToAcquireFastMutex(&Inner)) {
+        KeReleaseMutex(&Outer, FALSE);
+        Sleep();
+        KeWaitForSingleObject(&Outer, Executive, KernelMode, FALSE, NULL);
+    }
+    Count++;
+    KeReleaseMutex(&Outer, FALSE);
+    ExReleaseFastMutex(&Inner);
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    UNREFERENCED_PARAMETER(Driver);
+    for (ULONG i = 0; i < 2; i++) {
+        if (!Threads[i]) continue;
+        KeWaitForSingleObject(Threads[i], Executive, KernelMode, FALSE, NULL);
+        ObDereferenceObject(Threads[i]);
+    }
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+    KeInitializeMutex(&Outer, 0);
+    ExInitializeFastMutex(&Inner);
+    Driver->DriverUnload = Unload;
+    for (ULONG i = 0; i < 2; i++) {
+        HANDLE Thread;
+        NTSTATUS Status = PsCreateSystemThread(
+            &Thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, i ? Reversed : InOrder, NULL);
+
+        if (!NT_SUCCESS(Status)) {
+            Unload(Driver);
+            return Status;
+        }
+        ObReferenceObjectByHandle(Thread, THREAD_ALL_ACCESS, NULL, KernelMode, &Threads[i], NULL);
+        ZwClose(Thread);
+    }
+    return STATUS_SUCCESS;
+}

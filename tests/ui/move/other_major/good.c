@@ -1,0 +1,32 @@
+// The driver takes every major function, and completes those it does not know with an error.
+#include "ui_driver.h"
+
+static NTSTATUS Dispatch(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Device);
+    switch (IoGetCurrentIrpStackLocation(Irp)->MajorFunction) {
+    case IRP_MJ_CREATE:
+    case IRP_MJ_CLEANUP:
+    case IRP_MJ_CLOSE:
+        return UiComplete(Irp, STATUS_SUCCESS, 0);
+    case IRP_MJ_READ:
+    case IRP_MJ_WRITE:
+    case IRP_MJ_DEVICE_CONTROL:
+        return UiComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    }
+    return UiComplete(Irp, STATUS_NOT_SUPPORTED, 0);
+}
+
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    NTSTATUS Status;
+    ULONG Major;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    Status = UiStart(Driver, Dispatch);
+    if (!NT_SUCCESS(Status)) return Status;
+    for (Major = 0; Major <= IRP_MJ_MAXIMUM_FUNCTION; Major++) {
+        Driver->MajorFunction[Major] = Dispatch;
+    }
+    return STATUS_SUCCESS;
+}
