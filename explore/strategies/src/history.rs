@@ -1,6 +1,7 @@
 //! What the tape made happen in a run, as the beginning of a finding's history.
 
-use events::{FreeMoment, Origin, Preemption, STANDSTILL, Who};
+use events::{FreeMoment, Origin, Preemption, STANDSTILL};
+use rulebook::race::words::who;
 use verifier::{RawFinding, RawStep};
 
 use crate::{deviations, runner::RunResult};
@@ -52,15 +53,6 @@ fn in_words(moment: &Preemption) -> String {
             format!("{first} is preempted here, {place}; meanwhile {} goes on", who(next))
         }
         None => format!("{first} is preempted here, {place}"),
-    }
-}
-
-/// Somebody in words.
-pub(crate) fn who(who: Who) -> String {
-    match who {
-        Who::Dpcs(processor) => format!("a DPC on processor {processor}"),
-        Who::Interrupts(processor) => format!("an interrupt of processor {processor}"),
-        Who::Thread(thread) => format!("thread {}", thread.0),
     }
 }
 
