@@ -10,10 +10,17 @@ static VOID Cancel(PDEVICE_OBJECT Device, PIRP Irp)
 
 static NTSTATUS DeviceControl(PDEVICE_OBJECT Device, PIRP Irp)
 {
+    KIRQL Irql;
+
     UNREFERENCED_PARAMETER(Device);
+    IoAcquireCancelSpinLock(&Irql);
+    if (Irp->Cancel) {
+        IoReleaseCancelSpinLock(Irql);
+        return UiComplete(Irp, STATUS_CANCELLED, 0);
+    }
     IoMarkIrpPending(Irp);
     IoSetCancelRoutine(Irp, Cancel);
-    if (Irp->Cancel && IoSetCancelRoutine(Irp, NULL)) UiComplete(Irp, STATUS_CANCELLED, 0);
+    IoReleaseCancelSpinLock(Irql);
     return STATUS_PENDING;
 }
 
