@@ -1,6 +1,7 @@
 //! Buffers that a test passes to a driver.
 
 use system::{BufferSpec, Content, FieldSpec, FieldValue};
+use verifier::counted;
 
 /// A buffer of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +38,19 @@ impl Buffer {
     }
 
     /// Puts a number of 1, 2, 4 or 8 bytes at an offset of a buffer made by [`Buffer::zeros`].
+    ///
+    /// # Panics
+    ///
+    /// If it does not fit there; so do the other fields.
     #[must_use]
+    #[track_caller]
     pub fn number(self, offset_bytes: u32, size_bytes: u8, value: u64) -> Self {
         self.field(FieldSpec { offset_bytes, size_bytes, value: FieldValue::Number(value) })
     }
 
     /// Puts the thread id of the caller at an offset, 4 bytes.
     #[must_use]
+    #[track_caller]
     pub fn thread_id(self, offset_bytes: u32) -> Self {
         let value = FieldValue::CallerThreadId;
         self.field(FieldSpec { offset_bytes, size_bytes: 4, value })
@@ -51,6 +58,7 @@ impl Buffer {
 
     /// Puts the process id of the caller at an offset, 4 bytes.
     #[must_use]
+    #[track_caller]
     pub fn process_id(self, offset_bytes: u32) -> Self {
         let value = FieldValue::CallerProcessId;
         self.field(FieldSpec { offset_bytes, size_bytes: 4, value })
@@ -58,6 +66,7 @@ impl Buffer {
 
     /// Puts a handle of the caller, to an event, at an offset, 8 bytes.
     #[must_use]
+    #[track_caller]
     pub fn event_handle(self, offset_bytes: u32) -> Self {
         let value = FieldValue::CallerHandle;
         self.field(FieldSpec { offset_bytes, size_bytes: 8, value })
@@ -65,12 +74,34 @@ impl Buffer {
 
     /// Puts the address of a page of the caller's memory at an offset, 8 bytes.
     #[must_use]
+    #[track_caller]
     pub fn user_pointer(self, offset_bytes: u32) -> Self {
         let value = FieldValue::UserPointer;
         self.field(FieldSpec { offset_bytes, size_bytes: 8, value })
     }
 
+    /// Why so many bytes cannot be put at an offset, in one sentence.
+    pub(crate) fn refuses(&self, offset_bytes: u32, size_bytes: u8) -> Option<String> {
+        let length_bytes = match self.spec {
+            BufferSpec::User { length_bytes, .. } => length_bytes,
+            _ => {
+                return Some(
+                    "a pointer that leads nowhere has no bytes to put something in".into(),
+                );
+            }
+        };
+        let end = u64::from(offset_bytes) + u64::from(size_bytes);
+        (end > u64::from(length_bytes)).then(|| {
+            let (field, buffer) = (counted(size_bytes, "byte"), counted(length_bytes, "byte"));
+            let verb = if size_bytes == 1 { "does" } else { "do" };
+            format!("{field} at offset {offset_bytes} {verb} not fit a buffer of {buffer}")
+        })
+    }
+
+    #[track_caller]
     fn field(mut self, field: FieldSpec) -> Self {
+        let refusal = self.refuses(field.offset_bytes, field.size_bytes);
+        assert!(refusal.is_none(), "{}", refusal.unwrap_or_default());
         if let BufferSpec::User { length_bytes, content } = &mut self.spec {
             if let Content::Bytes(bytes) = content {
                 *content = Content::Fields(as_fields(bytes, *length_bytes));
@@ -112,4 +143,22 @@ fn as_fields(bytes: &[u8], length_bytes: u32) -> Vec<FieldSpec> {
         value: FieldValue::Number(u64::from(byte)),
     };
     (0..length_bytes).zip(bytes).map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let buffer = Buffer::zeros(16);
+        assert_eq!(buffer.refuses(12, 4), None);
+        let words = "4 bytes at offset 14 do not fit a buffer of 16 bytes";
+        assert_eq!(buffer.refuses(14, 4).as_deref(), Some(words));
+        assert!(buffer.refuses(u32::MAX, 8).is_some());
+        for nowhere in [Buffer::none(), Buffer::null(16), Buffer::kernel_address(16)] {
+            let words = "a pointer that leads nowhere has no bytes to put something in";
+            assert_eq!(nowhere.refuses(0, 1).as_deref(), Some(words));
+        }
+    }
 }

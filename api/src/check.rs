@@ -7,12 +7,12 @@ use report::{
     Unsupported,
 };
 use strategies::{
-    Budget, Campaign, Cut, Plan, Profile, ReplayToken, Results, Settings, Strategy, Target,
+    Budget, Campaign, Cut, OnRun, Plan, Profile, ReplayToken, Results, Settings, Strategy, Target,
 };
-use system::InterruptLine;
+use system::{InterruptLine, MAX_PROCESSORS, Tier};
 use verifier::{Rule, Severity};
 
-use crate::VERSION;
+use crate::{VERSION, explain::near_rules, near::did_you_mean};
 
 /// A driver to check.
 #[derive(Clone, Debug)]
@@ -93,6 +93,12 @@ pub struct CheckRequest {
     pub without_moves: Vec<String>,
     /// The least severe kind of finding that counts for the outcome.
     pub fail_on: Severity,
+    /// The engine; no byte of the report depends on it. The translator runs code of the driver as
+    /// code of this process, and on the thread that asks only: the program gives it a process of
+    /// its own.
+    pub engine: Tier,
+    /// Hears of each run before it is made.
+    pub on_run: Option<OnRun>,
 }
 
 impl CheckRequest {
@@ -126,6 +132,8 @@ impl Default for CheckRequest {
             without: Vec::new(),
             without_moves: Vec::new(),
             fail_on: Severity::Exposure,
+            engine: Tier::Interpreter,
+            on_run: None,
         }
     }
 }
@@ -235,21 +243,39 @@ pub(crate) fn target(driver: &Driver) -> Result<Target, String> {
     Target::new(&driver.name, bytes, driver.pdb.as_deref()).map_err(|error| error.to_string())
 }
 
+/// Makes an engine ready on this thread, which the first check does otherwise. A process that is
+/// about to give up the right to executable memory calls it before.
+///
+/// # Errors
+///
+/// One sentence, if the host does not have that engine.
+pub fn prepare(engine: Tier) -> Result<(), String> {
+    match engine {
+        Tier::Interpreter => Ok(()),
+        Tier::Translator => system::prepare_translator()
+            .map_err(|why| format!("the translator is not available here: {why}")),
+    }
+}
+
 pub(crate) fn settings(request: &CheckRequest, plan: Plan) -> Result<Settings, String> {
+    refuse_senseless_numbers(request)?;
     let find = |id: &String| -> Result<&'static Rule, String> {
-        rulebook::find(id)
-            .ok_or_else(|| format!("no rule is called `{id}`; `bugcheck rules` lists them"))
+        rulebook::find(id).ok_or_else(|| format!("no rule is called `{id}`{}", near_rules(id)))
     };
     let is_known = |name: &&String| strategies::move_names().any(|known| known == name.as_str());
     if let Some(name) = request.without_moves.iter().find(|name| !is_known(name)) {
-        return Err(format!("no move is called `{name}`; docs/moves.md lists them"));
+        let hint = did_you_mean(name, strategies::move_names(), "; docs/moves.md lists them");
+        return Err(format!("no move is called `{name}`{hint}"));
     }
+    prepare(request.engine)?;
+    // The translator belongs to one thread.
+    let jobs = if request.engine == Tier::Translator { 1 } else { request.jobs };
     Ok(Settings {
         seed: request.seed,
         processors: request.processors,
         profile: request.profile,
-        jobs: request.jobs,
-        runs: request.limits.runs.max(1),
+        jobs,
+        runs: request.limits.runs,
         shrink_runs: SHRINK_RUNS,
         budget: request.budget,
         strategies: request.strategies.clone(),
@@ -258,7 +284,28 @@ pub(crate) fn settings(request: &CheckRequest, plan: Plan) -> Result<Settings, S
         plan,
         without: request.without.iter().map(find).collect::<Result<_, _>>()?,
         without_moves: request.without_moves.clone(),
+        tier: request.engine,
+        on_run: request.on_run.clone(),
     })
+}
+
+/// A check that cannot do anything is a mistake of whoever asks for it.
+fn refuse_senseless_numbers(request: &CheckRequest) -> Result<(), String> {
+    number("runs", u64::from(request.limits.runs), u64::from(u32::MAX))?;
+    number("events", request.limits.events, u64::MAX)?;
+    number("jobs", request.jobs as u64, u64::MAX)?;
+    number("processors", u64::from(request.processors), u64::from(MAX_PROCESSORS))
+}
+
+/// Refuses a number of something that is not from 1 to the most there can be.
+pub(crate) fn number(what: &str, found: u64, most: u64) -> Result<(), String> {
+    match (1..=most).contains(&found) {
+        true => Ok(()),
+        false if most == u64::MAX => {
+            Err(format!("a number of {what} of at least 1 was expected, found {found}"))
+        }
+        false => Err(format!("a number of {what} from 1 to {most} was expected, found {found}")),
+    }
 }
 
 pub(crate) fn file_report(
@@ -316,9 +363,11 @@ fn outcome(results: &Results, fail_on: Severity) -> Outcome {
     let counts = |f: &verifier::Finding| f.severity <= fail_on;
     if !results.internal_errors.is_empty() {
         Outcome::InternalError
-    } else if results.findings.iter().any(counts) {
+    } else if results.findings.iter().any(counts) || !results.bug_checks.is_empty() {
         Outcome::Findings
-    } else if !results.unsupported.is_empty() || results.not_exercised.is_some() {
+    } else if !results.unsupported.is_empty()
+        || results.not_exercised.is_some() && results.limits.is_empty()
+    {
         // A driver that does not even load was not exercised, whatever it misses here.
         Outcome::Unsupported
     } else if !results.limits.is_empty() {
@@ -330,7 +379,7 @@ fn outcome(results: &Results, fail_on: Severity) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckRequest, Driver, check, go_on, replay};
+    use super::{CheckRequest, Driver, Limits, check, go_on, replay};
     use crate::Outcome;
 
     fn request(bytes: Result<Vec<u8>, String>) -> CheckRequest {
@@ -356,11 +405,36 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let few = |runs, events| Limits { runs, events };
+        let base = request(Ok(Vec::new()));
+        let requests = [
+            ("runs", CheckRequest { limits: few(0, 1), ..base.clone() }),
+            ("events", CheckRequest { limits: few(1, 0), ..base.clone() }),
+            ("jobs", CheckRequest { jobs: 0, ..base.clone() }),
+            ("processors", CheckRequest { processors: 0, ..base.clone() }),
+            ("processors", CheckRequest { processors: 9, ..base }),
+        ];
+        for (what, request) in requests {
+            let error = check(&request, &mut go_on).expect_err("it makes no sense");
+            let start = format!("a number of {what} ");
+            assert!(error.starts_with(&start) && error.contains("expected, found "), "{error}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         let mut nonsense = request(Ok(Vec::new()));
         nonsense.without = vec!["pool::no_such".to_owned()];
         let error = check(&nonsense, &mut go_on).expect_err("the rule does not exist");
         assert!(error.contains("pool::no_such"));
+        nonsense.without = vec!["pool::doublefree".to_owned()];
+        let error = check(&nonsense, &mut go_on).expect_err("the rule does not exist");
+        assert!(error.ends_with("did you mean `pool::double_free`?"), "{error}");
+        nonsense.without.clear();
+        nonsense.without_moves = vec!["pool_failures".to_owned()];
+        let error = check(&nonsense, &mut go_on).expect_err("the move does not exist");
+        assert!(error.ends_with("did you mean `pool_failure`?"), "{error}");
         assert!(replay(&request(Ok(Vec::new())), "what").is_err());
         assert!(replay(&CheckRequest::default(), "1.00000000.0.0").is_err());
     }

@@ -7,12 +7,15 @@ use std::{
 
 use choice_tape::Tape;
 use events::Silent;
-use system::{CallMode, Command, FileRef, Machine, MachineConfig, Reply, Stopped};
+use serde::{Deserialize, Serialize};
+use system::{
+    CallMode, Command, FileRef, MAX_PROCESSORS, Machine, MachineConfig, Reply, Stopped, Tier,
+};
 
 use crate::{Driver, Outcome, check};
 
 /// What a friendly run showed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FriendlyRun {
     /// Lines the driver printed.
     pub debug_output: Vec<String>,
@@ -24,34 +27,63 @@ pub struct FriendlyRun {
     pub stopped: Option<(String, Outcome)>,
 }
 
-/// Runs a driver once. Nothing is judged. `Err`: one sentence about the file.
-pub fn run_friendly(
-    driver: &Driver,
-    limit_events: u64,
-    with_trace: bool,
-) -> Result<FriendlyRun, String> {
+/// How a friendly run is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FriendlyOptions {
+    /// Bound on its events.
+    pub limit_events: u64,
+    /// Whether a line per step is kept.
+    pub with_trace: bool,
+    /// Processors of the machine, 1 to [`MAX_PROCESSORS`].
+    pub processors: u8,
+    /// Decides what undefined memory holds and, unless 0, who runs when.
+    pub seed: u64,
+    /// The engine; what is shown does not depend on it.
+    pub engine: Tier,
+}
+
+impl Default for FriendlyOptions {
+    fn default() -> Self {
+        Self {
+            limit_events: crate::DEFAULT_LIMIT_EVENTS,
+            with_trace: false,
+            processors: crate::DEFAULT_PROCESSORS,
+            seed: 0,
+            engine: Tier::Interpreter,
+        }
+    }
+}
+
+/// Runs a driver once. Nothing is judged. `Err`: one sentence about the file or the options.
+pub fn run_friendly(driver: &Driver, options: &FriendlyOptions) -> Result<FriendlyRun, String> {
+    let FriendlyOptions { limit_events, with_trace, processors, seed, engine } = *options;
+    check::number("events", limit_events, u64::MAX)?;
+    check::number("processors", u64::from(processors), u64::from(MAX_PROCESSORS))?;
+    check::prepare(engine)?;
     let target = check::target(driver)?;
+    let [lowest, ..] = seed.to_le_bytes();
     let config = MachineConfig {
         image: Arc::clone(&target.image),
         image_name: target.name.clone(),
-        fill: crate::FILL,
+        fill: crate::FILL.wrapping_add(lowest),
         limit_events,
         record: Vec::new(),
-        processors: crate::DEFAULT_PROCESSORS,
+        processors,
         lines: Vec::new(),
         trace: with_trace,
+        tier: engine,
     };
     let mut shown = FriendlyRun::default();
     // A panic in a run is our bug; what was shown before it is kept.
-    let run = AssertUnwindSafe(|| run(config, &mut shown));
+    let run = AssertUnwindSafe(|| run(config, events::tape_of(&[], seed), &mut shown));
     if catch_unwind(run).is_err() {
         shown.stopped = Some(("internal error: a panic".to_owned(), Outcome::InternalError));
     }
     Ok(shown)
 }
 
-fn run(config: MachineConfig, shown: &mut FriendlyRun) {
-    let mut machine = match Machine::new(config, Tape::default(), Box::new(Silent)) {
+fn run(config: MachineConfig, tape: Tape, shown: &mut FriendlyRun) {
+    let mut machine = match Machine::new(config, tape, Box::new(Silent)) {
         Ok(machine) => machine,
         Err(stopped) => {
             shown.stopped = Some(in_words(&stopped));
@@ -73,7 +105,7 @@ fn carry_out(machine: &mut Machine, shown: &mut FriendlyRun) -> Result<(), Stopp
             Reply::Done { status, .. } => format!("{about}: {status}"),
             Reply::Pending => format!("{about}: pending"),
             Reply::Blocked => format!("{about}: does not return"),
-            Reply::Together(_) => format!("{about}: several replies"),
+            Reply::Together(_) | Reply::Sequence(_) => format!("{about}: several replies"),
         });
         Ok(matches!(reply, Reply::Done { status, .. } if status.is_success()))
     };
@@ -114,6 +146,8 @@ fn in_words(stopped: &Stopped) -> (String, Outcome) {
         Stopped::Unsupported { feature } => {
             (format!("`{feature}` is not modelled"), Outcome::Unsupported)
         }
-        Stopped::Limit { what } => (what.clone(), Outcome::LimitReached),
+        Stopped::Limit { what } => {
+            (format!("the run reached its bound of {what}"), Outcome::LimitReached)
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use choice_tape::Tape;
 use events::Silent;
 use pe_image::{ImportName, scan::Scan};
-use system::{Machine, MachineConfig};
+use system::{Machine, MachineConfig, Tier};
 
 use crate::{Driver, check};
 
@@ -116,6 +116,7 @@ fn unmodelled(name: &str, image: &Arc<pe_image::Image>) -> Result<Vec<String>, S
         processors: 1,
         lines: Vec::new(),
         trace: false,
+        tier: Tier::Interpreter,
     };
     let machine = AssertUnwindSafe(|| Machine::new(config, Tape::default(), Box::new(Silent)));
     match catch_unwind(machine) {

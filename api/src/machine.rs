@@ -13,7 +13,7 @@ use events::Silent;
 use nt_abi::NtStatus;
 use report::{Expectation, Outcome, Report};
 use strategies::{Campaign, Plan, Settings, Target};
-use system::{CallMode, Command, FileRef, InterruptLine, MachineConfig, Stopped};
+use system::{CallMode, Command, FileRef, InterruptLine, MachineConfig, Stopped, Tier};
 
 use crate::{
     Buffer, CheckRequest, Driver, Listener, ReplayFile, Request, VERSION, check, replay_file,
@@ -35,7 +35,7 @@ pub enum MachineError {
     #[error("the call does not return")]
     Blocked,
     /// A bound was reached.
-    #[error("{0} were reached")]
+    #[error("the run reached its bound of {0}")]
     Limit(String),
     /// A bug of bugcheck itself.
     #[error("internal error: {0}")]
@@ -98,12 +98,8 @@ pub struct Machine {
     /// What the test did, for [`Machine::explore`].
     commands: Vec<Command>,
     files: u32,
+    is_unloaded: bool,
 }
-
-/// `GENERIC_READ | GENERIC_WRITE`.
-const GENERIC_READ_WRITE: u32 = 0xc000_0000;
-/// `FILE_SHARE_READ | FILE_SHARE_WRITE`.
-const SHARE_READ_WRITE: u32 = 3;
 
 impl Machine {
     /// Makes a machine and loads the driver: its image is mapped, its `DriverEntry` called.
@@ -133,9 +129,11 @@ impl Machine {
             trace: false,
             processors: crate::DEFAULT_PROCESSORS,
             lines: lines.to_vec(),
+            tier: Tier::Interpreter,
         };
         let inner = guarded(|| system::Machine::new(config, Tape::default(), Box::new(Silent)))?;
-        let mut machine = Self { driver, target, inner, commands: Vec::new(), files: 0 };
+        let (commands, files, is_unloaded) = (Vec::new(), 0, false);
+        let mut machine = Self { driver, target, inner, commands, files, is_unloaded };
         match machine.execute(&Command::Load)?.status() {
             status if status.is_success() => Ok(machine),
             status => Err(MachineError::Input(format!("DriverEntry returned {status}"))),
@@ -158,13 +156,15 @@ impl Machine {
         path: &str,
         mode: CallMode,
     ) -> Result<Result<File, NtStatus>, MachineError> {
+        let file = self.new_file();
+        let status = self.perform(Request::open_as(file, path, mode).command)?.status();
+        Ok(if status.is_success() { Ok(file) } else { Err(status) })
+    }
+
+    /// A file that a caller is still to open, by [`Request::open`].
+    pub fn new_file(&mut self) -> File {
         self.files += 1;
-        let file = FileRef(self.files);
-        let path =
-            path.strip_prefix(r"\\.\").map_or(path.to_owned(), |name| format!(r"\??\{name}"));
-        let (access, share) = (GENERIC_READ_WRITE, SHARE_READ_WRITE);
-        let status = self.perform(Command::Open { file, path, access, share, mode })?.status();
-        Ok(if status.is_success() { Ok(File(file)) } else { Err(status) })
+        File(FileRef(self.files))
     }
 
     /// Closes a handle.
@@ -205,14 +205,39 @@ impl Machine {
     ///
     /// [`MachineError::Blocked`] if one of them does not return.
     pub fn together(&mut self, requests: &[Request]) -> Result<Vec<Reply>, MachineError> {
-        let commands = requests.iter().map(|request| request.command.clone()).collect();
+        let replies = self.at_once(list_of(requests))?;
+        replies.into_iter().map(reply_of).collect()
+    }
+
+    /// Lets several callers act at once, each on a thread of its own that makes its requests one
+    /// after the other, the first of which may open a file of [`Machine::new_file`]. The replies
+    /// are in the order of the callers and of their requests.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Blocked`] if a request does not return; [`MachineError::Input`] for too many
+    /// callers or requests of one.
+    pub fn callers(&mut self, callers: &[Vec<Request>]) -> Result<Vec<Vec<Reply>>, MachineError> {
+        let sequence = |requests: &Vec<Request>| Command::Sequence(list_of(requests));
+        let replies = self.at_once(callers.iter().map(sequence).collect())?;
+        let of_caller = |reply| match reply {
+            system::Reply::Sequence(replies) => replies.into_iter().map(reply_of).collect(),
+            other => Ok(vec![reply_of(other)?]),
+        };
+        replies.into_iter().map(of_caller).collect()
+    }
+
+    fn at_once(&mut self, commands: Vec<Command>) -> Result<Vec<system::Reply>, MachineError> {
+        if let Some(problem) = Command::together_problem(&commands) {
+            return Err(MachineError::Input(problem));
+        }
         let command = Command::Together(commands);
         let reply = guarded(|| self.inner.execute(&command));
         self.commands.push(command);
-        match reply? {
-            system::Reply::Together(replies) => replies.into_iter().map(reply_of).collect(),
-            other => Ok(vec![reply_of(other)?]),
-        }
+        Ok(match reply? {
+            system::Reply::Together(replies) => replies,
+            other => vec![other],
+        })
     }
 
     /// Lets virtual time pass, in milliseconds.
@@ -236,8 +261,17 @@ impl Machine {
     }
 
     /// Unloads the driver, as `sc stop` does.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Input`] if it was asked to unload before.
     pub fn unload(&mut self) -> Result<(), MachineError> {
-        self.perform(Command::Unload).map(drop)
+        if self.is_unloaded {
+            return Err(MachineError::Input("the driver was asked to unload before".to_owned()));
+        }
+        let reply = self.perform(Command::Unload)?;
+        self.is_unloaded = reply.status().is_success();
+        Ok(())
     }
 
     /// Lines that the driver printed so far.
@@ -267,6 +301,10 @@ impl Machine {
             |run: &strategies::Progress<'_>| listener(&check::progress(&self.driver.path, run));
         let results = results.explore(&mut heard);
         let mut file = check::file_report(&self.driver, &self.target, &results, request.fail_on);
+        if self.commands.is_empty() && file.not_exercised.is_none() {
+            let reason = "no request was made; no routine but DriverEntry was called";
+            file.not_exercised = Some(reason.to_owned());
+        }
         if !failed.is_empty() {
             file.expectations = failed.to_vec();
             file.outcome = file.outcome.worse(Outcome::Findings);
@@ -297,7 +335,7 @@ impl Machine {
 
     /// Requests made so far.
     pub(crate) fn request_count(&self) -> usize {
-        self.commands.len()
+        self.commands.iter().map(|command| command.parts().len()).sum()
     }
 
     fn campaign(&self, settings: Settings) -> Campaign<'_> {
@@ -316,13 +354,19 @@ impl Machine {
     }
 }
 
+fn list_of(requests: &[Request]) -> Vec<Command> {
+    requests.iter().map(|request| request.command.clone()).collect()
+}
+
 fn reply_of(reply: system::Reply) -> Result<Reply, MachineError> {
     match reply {
         system::Reply::Done { status, information, output } => {
             Ok(Reply::Done(Completion { status, information, output }))
         }
         // Replies to several requests are taken apart where they were made.
-        system::Reply::Pending | system::Reply::Together(_) => Ok(Reply::Pending),
+        system::Reply::Pending | system::Reply::Together(_) | system::Reply::Sequence(_) => {
+            Ok(Reply::Pending)
+        }
         system::Reply::Blocked => Err(MachineError::Blocked),
     }
 }

@@ -85,6 +85,7 @@ enum RequestForm {
     Idle { time_100ns: u64 },
     Interrupt { vector: u32, after_100ns: u64 },
     Together(Vec<RequestForm>),
+    Sequence(Vec<RequestForm>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +251,9 @@ fn request_form(command: &Command) -> Option<RequestForm> {
         Command::Together(list) => {
             RequestForm::Together(list.iter().filter_map(request_form).collect())
         }
+        Command::Sequence(list) => {
+            RequestForm::Sequence(list.iter().filter_map(request_form).collect())
+        }
     })
 }
 
@@ -295,22 +299,30 @@ fn value_form(value: FieldValue) -> ValueForm {
 }
 
 fn commands(requests: Vec<RequestForm>) -> Result<Vec<Command>, String> {
-    let count: usize = requests
-        .iter()
-        .map(|request| if let RequestForm::Together(list) = request { list.len() } else { 1 })
-        .sum();
+    let count: usize = requests.iter().map(parts).sum();
     if count > MAX_COMMANDS {
         return Err(format!("a replay file has at most {MAX_COMMANDS} requests"));
     }
     let mut bytes_left = MAX_BUFFERS_BYTES;
-    requests.into_iter().map(|request| command(request, &mut bytes_left, true)).collect()
+    requests.into_iter().map(|request| command(request, &mut bytes_left, Level::Run)).collect()
 }
 
-fn command(
-    request: RequestForm,
-    bytes_left: &mut u64,
-    is_outermost: bool,
-) -> Result<Command, String> {
+fn parts(request: &RequestForm) -> usize {
+    match request {
+        RequestForm::Together(list) | RequestForm::Sequence(list) => list.iter().map(parts).sum(),
+        _ => 1,
+    }
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Run,
+    Together,
+    Sequence,
+}
+
+fn command(request: RequestForm, bytes_left: &mut u64, level: Level) -> Result<Command, String> {
     let mut spec = |buffer| buffer_spec(buffer, bytes_left);
     Ok(match request {
         RequestForm::Unload => Command::Unload,
@@ -337,17 +349,21 @@ fn command(
         RequestForm::Interrupt { vector, after_100ns } => {
             Command::Interrupt { vector, after_100ns: after_100ns.min(MAX_TIME_100NS) }
         }
-        RequestForm::Together(list) if is_outermost => {
-            let list: Result<Vec<Command>, String> =
-                list.into_iter().map(|request| command(request, bytes_left, false)).collect();
-            let list = list?;
-            let is_interrupt = |command: &Command| matches!(command, Command::Interrupt { .. });
-            if list.iter().any(|command| command.file().is_none() && !is_interrupt(command)) {
-                return Err("only requests to a file go together in a replay file".to_owned());
+        RequestForm::Together(list) if level == Level::Run => {
+            let list =
+                list.into_iter().map(|request| command(request, bytes_left, Level::Together));
+            let list: Vec<Command> = list.collect::<Result<_, String>>()?;
+            if let Some(problem) = Command::together_problem(&list) {
+                return Err(format!("the replay file is damaged: {problem}"));
             }
             Command::Together(list)
         }
-        RequestForm::Together(_) => {
+        RequestForm::Sequence(list) if level == Level::Together => {
+            let list =
+                list.into_iter().map(|request| command(request, bytes_left, Level::Sequence));
+            Command::Sequence(list.collect::<Result<_, String>>()?)
+        }
+        RequestForm::Together(_) | RequestForm::Sequence(_) => {
             return Err("requests go together once in a replay file".to_owned());
         }
     })
@@ -429,6 +445,17 @@ mod tests {
             Command::Together(vec![
                 Command::Read { file, buffer: null, offset_bytes: -1 },
                 Command::Cancel { file },
+                Command::Sequence(vec![
+                    Command::Open {
+                        file: FileRef(2),
+                        path: r"\??\Zero".to_owned(),
+                        access: 1,
+                        share: 3,
+                        mode: CallMode::Synchronous,
+                    },
+                    Command::Idle { time_100ns: 7 },
+                    Command::Close { file: FileRef(2) },
+                ]),
             ]),
             Command::Idle { time_100ns: 7 },
             Command::Close { file },
@@ -447,5 +474,12 @@ mod tests {
         assert!(commands(vec![twice]).is_err());
         assert!(commands(vec![RequestForm::Together(vec![RequestForm::Unload])]).is_err());
         assert!(commands(vec![RequestForm::Unload; 10_001]).is_err());
+        let many = RequestForm::Together(vec![RequestForm::Close { file: 1 }; 33]);
+        let error = commands(vec![many]).expect_err("they are too many");
+        assert!(error.contains("at most 32 callers"), "{error}");
+        let alone = RequestForm::Sequence(vec![RequestForm::Close { file: 1 }]);
+        assert!(commands(vec![alone.clone()]).is_err());
+        let nested = RequestForm::Together(vec![RequestForm::Sequence(vec![alone])]);
+        assert!(commands(vec![nested]).is_err());
     }
 }

@@ -1,10 +1,11 @@
 //! Requests as values, so that several callers can make them at once.
 
-use system::Command;
+use system::{CallMode, Command};
 
 use crate::{Buffer, File};
 
-/// A request of a caller, for [`Machine::together`](crate::Machine::together).
+/// A request of a caller, for [`Machine::together`](crate::Machine::together) and
+/// [`Machine::callers`](crate::Machine::callers).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub(crate) command: Command,
@@ -27,6 +28,29 @@ impl Request {
         Command::DeviceControl { file: file.0, code, input, output }.into()
     }
 
+    /// Opens a device, as [`Machine::open`](crate::Machine::open) does, under a number that
+    /// [`Machine::new_file`](crate::Machine::new_file) gave.
+    pub fn open(file: File, path: &str) -> Self {
+        Self::open_as(file, path, CallMode::Synchronous)
+    }
+
+    /// Opens a device for requests that may stay pending.
+    pub fn open_overlapped(file: File, path: &str) -> Self {
+        Self::open_as(file, path, CallMode::Overlapped)
+    }
+
+    pub(crate) fn open_as(file: File, path: &str, mode: CallMode) -> Self {
+        let path =
+            path.strip_prefix(r"\\.\").map_or(path.to_owned(), |name| format!(r"\??\{name}"));
+        let (access, share) = (GENERIC_READ_WRITE, SHARE_READ_WRITE);
+        Command::Open { file: file.0, path, access, share, mode }.into()
+    }
+
+    /// Waits, in milliseconds of virtual time, while the other callers go on.
+    pub fn sleep_ms(time_ms: u32) -> Self {
+        Command::Idle { time_100ns: u64::from(time_ms) * 10_000 }.into()
+    }
+
     /// `CancelIoEx`.
     pub fn cancel(file: File) -> Self {
         Command::Cancel { file: file.0 }.into()
@@ -37,6 +61,11 @@ impl Request {
         Command::Close { file: file.0 }.into()
     }
 }
+
+/// `GENERIC_READ | GENERIC_WRITE`.
+const GENERIC_READ_WRITE: u32 = 0xc000_0000;
+/// `FILE_SHARE_READ | FILE_SHARE_WRITE`.
+const SHARE_READ_WRITE: u32 = 3;
 
 impl From<Command> for Request {
     fn from(command: Command) -> Self {

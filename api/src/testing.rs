@@ -7,7 +7,7 @@ pub fn report_text(report: &Report) -> String {
     let mut text = String::new();
     for file in &report.files {
         for finding in &file.findings {
-            let options = TextOptions { colours: false };
+            let options = TextOptions::default();
             text.push_str(&report::finding_text(finding, &file.file, &mut |_| None, options));
             text.push('\n');
         }

@@ -81,6 +81,46 @@ fn callers_make_requests_at_once() {
 }
 
 #[test]
+fn callers_live_at_once() {
+    let mut machine = Machine::load(sample("zero")).expect("it loads");
+    let path = r"\\.\Zero";
+    let files = [(); 3].map(|()| machine.new_file());
+    let life = |file| {
+        vec![
+            Request::open_overlapped(file, path),
+            Request::read(file, &Buffer::bytes(&[0xff; 8])),
+            Request::sleep_ms(1),
+            Request::write(file, &Buffer::zeros(4)),
+            Request::cancel(file),
+            Request::close(file),
+            // Closed is closed.
+            Request::read(file, &Buffer::zeros(8)),
+        ]
+    };
+    let replies = machine.callers(&files.map(life)).expect("all of them return");
+    assert_eq!(replies.len(), 3);
+    for replies in replies {
+        let statuses: Vec<_> = replies.iter().map(Reply::status).collect();
+        let (success, nothing) = (NtStatus::STATUS_SUCCESS, NtStatus::STATUS_NOT_FOUND);
+        let closed = NtStatus::STATUS_INVALID_HANDLE;
+        assert_eq!(statuses, [success, success, success, success, nothing, success, closed]);
+        let Some(Reply::Done(read)) = replies.get(1) else { panic!("it is not pending") };
+        assert_eq!((read.information, read.output.as_slice()), (8, [0; 8].as_slice()));
+    }
+    // What one of them opened stays open.
+    let [file, ..] = files;
+    machine.callers(&[vec![Request::open(file, path)]]).expect("it opens");
+    let read = machine.read(file, &Buffer::zeros(4)).expect("it goes on");
+    assert_eq!(read.status(), NtStatus::STATUS_SUCCESS);
+    machine.close(file).expect("it closes");
+    machine.unload().expect("it unloads");
+    let report = machine.explore(&CheckRequest::default()).expect("the request makes sense");
+    assert_clean(&report);
+    let many = machine.callers(&vec![Vec::new(); 33]).expect_err("they are too many");
+    assert_eq!(many, MachineError::Input("at most 32 callers act at once".to_owned()));
+}
+
+#[test]
 fn a_report_that_is_not_clean_fails_a_test_with_its_findings() {
     let report = CheckRequest::of(sample("priority_booster")).run().expect("it makes sense");
     assert_finds(&report, "user_buffer::unprobed_pointer");

@@ -1,9 +1,12 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use bugcheck::Severity;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 /// Runs Windows x64 kernel drivers (.sys) without Windows and names the rules they break.
 ///
@@ -25,31 +28,15 @@ pub(crate) enum Verb {
     /// Load, exercise and unload drivers, and report the rules they break.
     Check(CheckArguments),
     /// Run a driver once, friendly, and show what it prints.
-    Run {
-        /// The driver.
-        file: PathBuf,
-        /// Also show one line per IRP, IRQL change and wait.
-        #[arg(long)]
-        events: bool,
-        /// Bound on the events of the run.
-        #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_LIMIT_EVENTS)]
-        limit_events: u64,
-    },
+    Run(RunArguments),
     /// Make the run of a finding again.
-    Replay {
-        /// The token printed with the finding, or a file that `check --save-replays` wrote.
-        #[arg(value_name = "TOKEN|FILE")]
-        token: String,
-        /// The driver it was printed for.
-        file: PathBuf,
-        /// How to judge and show it.
-        #[command(flatten)]
-        check: Options,
-    },
-    /// Explain a rule: what it checks, why Windows cares, a bad and a good driver.
+    Replay(ReplayArguments),
+    /// Explain a rule (what it checks, why Windows cares, a bad and a good driver), area or move.
     Explain {
-        /// Its id, such as `pool::double_free`.
-        rule: String,
+        /// The id of a rule, such as `pool::double_free`; an area such as `pool`, for a list of
+        /// its rules; or a move of docs/moves.md.
+        #[arg(value_name = "RULE|AREA|MOVE")]
+        name: String,
     },
     /// List all rules.
     Rules,
@@ -57,6 +44,13 @@ pub(crate) enum Verb {
     Inspect {
         /// The driver.
         file: PathBuf,
+    },
+    /// What the program starts itself as, to run a driver as code of the host.
+    #[command(hide = true)]
+    Work {
+        /// What to do, as on the command line of the parent.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
 }
 
@@ -72,14 +66,90 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) save_replays: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) machine: MachineOptions,
+    /// Which neighbours of the driver are tried.
+    #[arg(long, value_enum, default_value_t = Profile::Standard)]
+    pub(crate) profile: Profile,
+    /// What may be spent per driver on other schedules and other answers.
+    #[arg(long, value_enum, default_value_t = Budget::Default)]
+    pub(crate) budget: Budget,
+    /// Try only this strategy; may be repeated. One friendly run per script is made in any case.
+    #[arg(long, value_name = "NAME", value_parser = strategies())]
+    pub(crate) strategy: Vec<bugcheck::Strategy>,
+    /// Runs spent on schedules (lockstep, preempt, pct, random) per driver, instead of those of the
+    /// budget; 0 for none.
+    #[arg(long, value_name = "N")]
+    pub(crate) schedule_runs: Option<u32>,
+    /// Bound on the runs per driver, instead of that of the budget.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: Option<u32>,
+    /// Threads that carry out runs; the report is the same for any number [default: the processors
+    /// of this computer].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) jobs: Option<u8>,
+    #[command(flatten)]
     pub(crate) options: Options,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Options {
-    /// How to show the result.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+pub(crate) struct RunArguments {
+    /// The driver.
+    pub(crate) file: PathBuf,
+    /// Also show one line per IRP, IRQL change and wait.
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Bound on the events of the run.
+    #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_LIMIT_EVENTS,
+        value_parser = at_least_one)]
+    pub(crate) limit_events: u64,
+    /// What runs the driver's code.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub(crate) engine: Engine,
+    #[command(flatten)]
+    pub(crate) machine: MachineOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The token printed with the finding, or a file that `check --save-replays` wrote.
+    #[arg(value_name = "TOKEN|FILE")]
+    pub(crate) token: String,
+    /// The driver it was printed for.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(flatten)]
+    pub(crate) held: HeldByToken,
+}
+
+/// What a token holds. Options of `check` that somebody may type here, so that they are told why
+/// not.
+#[derive(Debug, Args)]
+pub(crate) struct HeldByToken {
+    #[arg(long, hide = true, value_parser = refuse_held)]
+    seed: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_held)]
+    processors: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_held)]
+    profile: Option<String>,
+}
+
+/// A number with no upper bound worth naming.
+fn at_least_one(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) => Err("a number of at least 1 was expected".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("a number from 1 to {} was expected", u64::MAX)),
+    }
+}
+
+fn refuse_held(_: &str) -> Result<String, String> {
+    Err("the token holds it, so that it is not chosen here".to_owned())
+}
+
+/// What the machine is like.
+#[derive(Debug, Args)]
+pub(crate) struct MachineOptions {
     /// Decides the free answers that are not explored: what undefined memory holds and, unless 0,
     /// who runs when.
     #[arg(long, value_name = "S", default_value_t = 0)]
@@ -88,32 +158,22 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = bugcheck::DEFAULT_PROCESSORS,
         value_parser = clap::value_parser!(u8).range(1..=i64::from(bugcheck::MAX_PROCESSORS)))]
     pub(crate) processors: u8,
-    /// Which neighbours of the driver are tried.
-    #[arg(long, value_enum, default_value_t = Profile::Standard)]
-    pub(crate) profile: Profile,
+}
+
+/// How runs are judged and shown.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How to show the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
     /// What callers do, as a script, instead of everything that the driver exposes (one driver).
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
-    /// What may be spent per driver on other schedules and other answers.
-    #[arg(long, value_enum, default_value_t = Budget::Default)]
-    pub(crate) budget: Budget,
-    /// Try only this strategy (friendly, failures, races, preempt, pct, random); may be repeated.
-    /// One friendly run per script is made in any case.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) strategy: Vec<bugcheck::Strategy>,
-    /// Runs spent on schedules (preempt, pct, random) per driver, instead of those of the budget.
-    #[arg(long, value_name = "N")]
-    pub(crate) schedule_runs: Option<u32>,
-    /// Bound on the runs per driver, instead of that of the budget.
-    #[arg(long, value_name = "N")]
-    pub(crate) runs: Option<u32>,
-    /// Bound on the events of each run (calls of the kernel and taken backward jumps).
-    #[arg(long = "events", value_name = "N", default_value_t = bugcheck::DEFAULT_LIMIT_EVENTS)]
-    pub(crate) limit_events: u64,
-    /// Threads that carry out runs; the report is the same for any number [default: the processors
-    /// of this computer].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) jobs: Option<u8>,
+    /// Bound on the events of each run (calls of the kernel and taken backward jumps) [default:
+    /// 2000000].
+    #[arg(long = "events", value_name = "N",
+        value_parser = at_least_one)]
+    pub(crate) limit_events: Option<u64>,
     /// Go on after a violation; what follows may be its consequence.
     #[arg(long)]
     pub(crate) keep_going: bool,
@@ -121,11 +181,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RULE")]
     pub(crate) without: Vec<String>,
     /// Leave out this move of the hostile kernel (docs/moves.md); may be repeated.
-    #[arg(long = "without-move", value_name = "NAME", hide = true)]
+    #[arg(long = "without-move", value_name = "MOVE")]
     pub(crate) without_moves: Vec<String>,
+    /// What runs the driver's code; the report is the same.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub(crate) engine: Engine,
     /// The least severe kind of finding that makes the exit code 1.
     #[arg(long, value_enum, default_value_t = FailOn::Exposure)]
     pub(crate) fail_on: FailOn,
+}
+
+/// The strategies by name; one that is not known is answered with those that are.
+fn strategies() -> impl TypedValueParser<Value = bugcheck::Strategy> {
+    let names = bugcheck::Strategy::ALL.map(bugcheck::Strategy::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -134,6 +203,21 @@ pub(crate) enum Format {
     Text,
     /// For tools; see docs/json-schema.json.
     Json,
+}
+
+impl Format {
+    /// Whether JSON is asked for, also where the rest of what was typed makes no sense.
+    pub(crate) fn is_json_asked_for(typed: impl Iterator<Item = OsString>) -> bool {
+        let mut typed = typed.take_while(|word| word != "--").peekable();
+        while let Some(word) = typed.next() {
+            if word == "--format=json"
+                || word == "--format" && typed.peek().is_some_and(|w| w == "json")
+            {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -169,6 +253,26 @@ impl Budget {
             Self::Quick => bugcheck::Budget::QUICK,
             Self::Default => bugcheck::Budget::DEFAULT,
             Self::Deep => bugcheck::Budget::DEEP,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// The one that is faster for a whole check: today the interpreter.
+    Auto,
+    /// The interpreter, everywhere.
+    Interp,
+    /// The translator, in a process of its own (x86-64 Linux).
+    Jit,
+}
+
+impl Engine {
+    /// The engine that serves. `docs/engine.md` has the measurements behind `Auto`.
+    pub(crate) fn of_library(self) -> bugcheck::Engine {
+        match self {
+            Self::Auto | Self::Interp => bugcheck::Engine::Interpreter,
+            Self::Jit => bugcheck::Engine::Translator,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -13,30 +13,34 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// A source file longer than this is not shown.
 const MAX_SOURCE_BYTES: u64 = 8 << 20;
 
-/// The drivers that files and folders name, in order; a folder's sorted by name.
-pub(crate) fn drivers(paths: &[PathBuf]) -> Result<Vec<Driver>, String> {
-    let mut list = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let found = drivers_in(path)?;
-            if found.is_empty() {
-                return Err(format!("no driver (*.sys) in the folder `{}`", path.display()));
-            }
-            list.extend(found.iter().map(|path| driver(path)));
-        } else {
-            list.push(driver(path));
+/// The drivers that files and folders name, in order; a folder's sorted by name. What cannot be
+/// read, and a folder without any, say so when they are checked.
+pub(crate) fn drivers(paths: &[PathBuf]) -> Vec<Driver> {
+    let of_path = |path: &PathBuf| {
+        if !path.is_dir() {
+            return vec![driver(path)];
         }
-    }
-    Ok(list)
+        match drivers_in(path) {
+            Ok(found) if found.is_empty() => {
+                let error = "there is no driver (*.sys) in this folder";
+                vec![driver_of(path, Err(error.to_owned()))]
+            }
+            Ok(found) => found.iter().map(|path| driver(path)).collect(),
+            Err(error) => {
+                vec![driver_of(path, Err(format!("the folder cannot be read: {error}")))]
+            }
+        }
+    };
+    paths.iter().flat_map(of_path).collect()
 }
 
-fn drivers_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error| format!("the folder `{}` cannot be read: {error}", folder.display());
+fn drivers_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
         let is_driver = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("sys"));
-        if is_driver && path.is_file() {
+        // A link that leads nowhere is a driver that cannot be read; a pipe is none.
+        if is_driver && fs::metadata(&path).map_or(true, |facts| facts.is_file()) {
             found.push(path);
         }
     }
@@ -46,8 +50,13 @@ fn drivers_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// Reads a driver and the PDB beside it. What cannot be read says so when it is checked.
 pub(crate) fn driver(path: &Path) -> Driver {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = read(path, MAX_FILE_BYTES);
+    driver_of(path, read(path, MAX_FILE_BYTES))
+}
+
+fn driver_of(path: &Path, bytes: Result<Vec<u8>, String>) -> Driver {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // It stands in reports, each name in one line.
+    let name = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
     let pdb =
         bytes.as_ref().ok().and_then(|_| read(&path.with_extension("pdb"), MAX_FILE_BYTES).ok());
     Driver { path: path.display().to_string(), name, bytes, pdb }
@@ -55,10 +64,15 @@ pub(crate) fn driver(path: &Path) -> Driver {
 
 /// Reads a scenario.
 pub(crate) fn scenario(path: &Path) -> Result<Scenario, String> {
-    let shown = path.display();
+    let shown = path.display().to_string().replace(char::is_control, "_");
+    if path.is_dir() {
+        return Err(format!("{shown}: a scenario is a file with a script, found a folder"));
+    }
     let bytes = read(path, MAX_SOURCE_BYTES).map_err(|error| format!("{shown}: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown}: the text is not UTF-8"))?;
-    Ok(Scenario { path: shown.to_string(), text })
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Scenario { path: shown, text }),
+        _ => Err(format!("{shown}: a scenario is a script in UTF-8 text, found other bytes")),
+    }
 }
 
 /// The text of a replay file, if the argument names one and is no token.
@@ -83,6 +97,9 @@ pub(crate) fn save(folder: &Path, replays: &[ReplayFile]) -> Result<(), String> 
 }
 
 fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {
+    if path.is_dir() {
+        return Err("a file was expected, found a folder".to_owned());
+    }
     let cannot = |error| format!("the file cannot be read: {error}");
     let file = File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
@@ -120,7 +137,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_says_so() {
         assert!(driver("no/such.sys".as_ref()).bytes.is_err());
-        assert!(drivers(&["/dev/null".into()]).is_ok_and(|list| list.len() == 1));
+        assert_eq!(drivers(&["/dev/null".into()]).len(), 1);
         assert_eq!(source("x.sys", "/etc/passwd"), None);
     }
 }

@@ -1,32 +1,35 @@
 //! What is printed, and how.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the program talks to people"
-)]
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use std::io::{self, IsTerminal, Write};
-
-use bugcheck::{Driver, Outcome, Report};
+use bugcheck::{Driver, FriendlyRun, Outcome, Report};
 use report::TextOptions;
 
 use crate::files;
 
 /// Prints to the standard output; a reader that went away is no error.
-pub(crate) fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("the result cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Prints a line to the standard error output.
+/// Prints a line to the standard error output, if anybody reads it.
 pub(crate) fn error(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Findings, then one line per driver.
-pub(crate) fn report(report: &Report) {
+pub(crate) fn report(report: &Report) -> Result<(), String> {
     let no_colours = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let options = TextOptions { colours: io::stdout().is_terminal() && !no_colours };
+    let is_terminal = io::stdout().is_terminal();
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    let columns = columns.filter(|_| is_terminal);
+    let options = TextOptions { colours: is_terminal && !no_colours, columns };
     let mut text = String::new();
     for file in &report.files {
         let mut sources = |path: &str| files::source(&file.file, path);
@@ -36,70 +39,60 @@ pub(crate) fn report(report: &Report) {
         }
     }
     text.push_str(&report::summary_text(report));
-    print(&text);
-}
-
-/// All rules, aligned.
-pub(crate) fn rules() {
-    let rules = bugcheck::rules();
-    let width = rules.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
-    for rule in rules {
-        println!("{:width$}  {:9}  {}", rule.id, rule.severity, rule.title);
-    }
+    print(&text)
 }
 
 /// A friendly run.
-pub(crate) fn friendly_run(
-    driver: &Driver,
-    limit_events: u64,
-    with_events: bool,
-) -> Result<Outcome, String> {
-    let run = bugcheck::run_friendly(driver, limit_events, with_events)
-        .map_err(|sentence| format!("{}: {sentence}", driver.path))?;
-    for line in &run.trace {
-        println!("{line}");
+pub(crate) fn friendly_run(run: FriendlyRun) -> Result<Outcome, String> {
+    let mut text = String::new();
+    let printed = run.debug_output.into_iter().map(|line| format!("DbgPrint: {line}"));
+    for line in run.trace.into_iter().chain(printed).chain(run.replies) {
+        text.push_str(&printable(&line));
+        text.push('\n');
     }
-    for line in &run.debug_output {
-        println!("DbgPrint: {line}");
-    }
-    for line in &run.replies {
-        println!("{line}");
-    }
-    match run.stopped {
-        None => Ok(Outcome::Clean),
+    let outcome = match run.stopped {
+        None => Outcome::Clean,
         Some((sentence, outcome)) => {
-            println!("stopped: {sentence}");
-            Ok(outcome)
+            text.push_str(&format!("stopped: {sentence}\n"));
+            outcome
         }
-    }
+    };
+    print(&text)?;
+    Ok(outcome)
+}
+
+/// What a driver says or names itself, for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What a driver's file states.
 pub(crate) fn inspection(path: &str, driver: &Driver) -> Result<Outcome, String> {
     let found = bugcheck::inspect(driver).map_err(|sentence| format!("{path}: {sentence}"))?;
-    println!("{path}: {}, SHA-256 {}", found.kind, found.sha256);
+    let mut text = format!("{path}: {}, SHA-256 {}\n", found.kind, found.sha256);
     for (name, value) in &found.version {
-        println!("  {name}: {value}");
+        text.push_str(&format!("  {name}: {value}\n"));
     }
     let signer = if found.is_signer_present { "present, not verified" } else { "absent" };
-    println!("  signature: {signer}");
-    println!("  debug information: {}", found.debug_information);
+    text.push_str(&format!("  signature: {signer}\n"));
+    text.push_str(&format!("  debug information: {}\n", found.debug_information));
     let (modelled, missing): (Vec<_>, Vec<_>) =
         found.imports.iter().partition(|import| import.is_modelled);
-    println!("imports: {} modelled, {} not", modelled.len(), missing.len());
+    text.push_str(&format!("imports: {} modelled, {} not\n", modelled.len(), missing.len()));
     for (word, imports) in [("modelled", modelled), ("not modelled", missing)] {
         for import in imports {
-            println!("  {word:12}  {}!{}", import.module, import.name);
+            text.push_str(&format!("  {word:12}  {}!{}\n", import.module, import.name));
         }
     }
-    println!("names of devices and links: {}", found.devices.len());
+    text.push_str(&format!("names of devices and links: {}\n", found.devices.len()));
     for device in &found.devices {
-        println!("  {}", device.name);
+        text.push_str(&format!("  {}\n", printable(&device.name)));
     }
-    println!("control codes: {}", found.codes.len());
+    text.push_str(&format!("control codes: {}\n", found.codes.len()));
     for code in &found.codes {
         let likely = if code.is_sure { "" } else { ", perhaps" };
-        println!("  {:#010x}  {}{likely}", code.code, code.method);
+        text.push_str(&format!("  {:#010x}  {}{likely}\n", code.code, code.method));
     }
+    print(&text)?;
     Ok(Outcome::Clean)
 }

@@ -1,6 +1,6 @@
 //! The serialised form of a check. See `docs/json-schema.json`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use verifier as v;
 
 use crate::Outcome;
@@ -9,7 +9,7 @@ use crate::Outcome;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -23,12 +23,14 @@ pub struct Report {
     pub outcome: Outcome,
     /// Its exit code.
     pub exit_code: u8,
+    /// Why nothing could be checked, in one sentence: the arguments make no sense.
+    pub error: Option<String>,
     /// One entry per driver, in the order checked.
     pub files: Vec<FileReport>,
 }
 
 /// What one driver came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// The path as it was given.
     pub file: String,
@@ -56,7 +58,7 @@ pub struct FileReport {
     pub unsupported: Vec<Unsupported>,
     /// Bounds that were reached.
     pub limits: Vec<String>,
-    /// Bug checks that no rule explains; each ended a run.
+    /// Bug checks without a finding; each ended a run.
     pub bug_checks: Vec<String>,
     /// Our bugs.
     pub internal_errors: Vec<InternalError>,
@@ -65,7 +67,7 @@ pub struct FileReport {
 }
 
 /// Runs of a strategy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StrategyRuns {
     /// Its name.
     pub name: String,
@@ -74,7 +76,7 @@ pub struct StrategyRuns {
 }
 
 /// A broken rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The rule's id.
     pub rule: String,
@@ -117,18 +119,20 @@ pub struct Finding {
 }
 
 /// An expectation of a scenario that was not met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
     /// The scenario.
     pub path: String,
     /// The line, from 1.
     pub line: Option<u32>,
-    /// What was expected.
+    /// What was expected, in the words of the scenario.
     pub message: String,
+    /// The comparison that does not hold, if it was one: `expected 0, found 5`.
+    pub found: Option<String>,
 }
 
 /// A place in the driver.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// File name of the image.
     pub image: String,
@@ -151,7 +155,7 @@ pub struct Site {
 }
 
 /// A caller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The function, or the kernel routine.
     pub function: String,
@@ -164,7 +168,7 @@ pub struct Frame {
 }
 
 /// Something earlier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What happened.
     pub message: String,
@@ -173,7 +177,7 @@ pub struct Step {
 }
 
 /// Something that is not modelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsupported {
     /// Its name.
     pub feature: String,
@@ -184,7 +188,7 @@ pub struct Unsupported {
 }
 
 /// A bug of the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InternalError {
     /// What went wrong.
     pub message: String,
@@ -193,7 +197,7 @@ pub struct InternalError {
 }
 
 /// What was reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Functions with an instruction that ran.
     pub functions_reached: u32,
@@ -208,7 +212,7 @@ pub struct Coverage {
 }
 
 /// A routine the driver registered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryPoint {
     /// What it is registered for.
     pub name: String,
@@ -285,7 +289,18 @@ impl Report {
             profile: profile.to_owned(),
             outcome,
             exit_code: outcome.exit_code(),
+            error: None,
             files,
+        }
+    }
+
+    /// What a tool is told if nothing could be checked.
+    pub fn of_error(version: &str, outcome: Outcome, error: String) -> Self {
+        Self {
+            outcome,
+            exit_code: outcome.exit_code(),
+            error: Some(error),
+            ..Self::new(version, 0, "standard", Vec::new())
         }
     }
 

@@ -1,10 +1,10 @@
 //! What a check came to, and its exit code.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a check came to. In order of precedence: over several runs and files the first of these
 /// counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Our bug.

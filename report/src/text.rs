@@ -4,6 +4,8 @@ use annotate_snippets::{
     AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
 
+use verifier::counted;
+
 use crate::{Coverage, Expectation, FileReport, Finding, Outcome, Report, Site};
 
 /// How text is rendered.
@@ -11,7 +13,12 @@ use crate::{Coverage, Expectation, FileReport, Finding, Outcome, Report, Site};
 pub struct TextOptions {
     /// With escape sequences for colours.
     pub colours: bool,
+    /// Columns of the terminal, if it is one: longer source lines are cut around what is meant.
+    pub columns: Option<usize>,
 }
+
+/// Fewer columns than these are taken for these: nothing could be read.
+const LEAST_COLUMNS: usize = 40;
 
 /// Finds the text of a source file by the path the compiler wrote down. Snippets are decoration:
 /// the caller decides where to look.
@@ -46,7 +53,10 @@ pub fn finding_text(
     if let Some(last) = groups.pop() {
         groups.push(last.elements(footers(finding, file)));
     }
-    let renderer = if options.colours { Renderer::styled() } else { Renderer::plain() };
+    let mut renderer = if options.colours { Renderer::styled() } else { Renderer::plain() };
+    if let Some(columns) = options.columns {
+        renderer = renderer.term_width(columns.max(LEAST_COLUMNS));
+    }
     let rendered = renderer.decor_style(DecorStyle::Ascii).render(&groups);
     complete_arrows(&rendered, &places)
 }
@@ -222,7 +232,7 @@ pub fn summary_text(report: &Report) -> String {
 }
 
 fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
-    let name = &file.file;
+    let name = &printable(&file.file);
     let mut lines = Vec::new();
     for error in &file.internal_errors {
         lines.push(format!(
@@ -238,34 +248,34 @@ fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
         return lines;
     }
     for expectation in &file.expectations {
-        let Expectation { path, line, message } = expectation;
+        let Expectation { path, line, message, found } = expectation;
         let line = line.map_or_else(String::new, |line| format!(":{line}"));
-        lines.push(format!("not as expected: {path}{line}: {message}"));
+        let found = found.as_ref().map_or_else(String::new, |found| format!(": {found}"));
+        lines.push(printable(&format!("not as expected: {path}{line}: {message}{found}")));
     }
     for missing in &file.unsupported {
         lines.push(format!(
-            "unsupported: {name}: `{}` is not modelled; it ended {} of {} runs (replay: {})",
-            missing.feature, missing.runs, file.runs, missing.replay
+            "unsupported: {name}: `{}` is not modelled; it ended {} of {} (replay: {})",
+            missing.feature,
+            missing.runs,
+            counted(file.runs, "run"),
+            missing.replay
         ));
     }
     for limit in &file.limits {
         lines.push(format!("stopped: {name}: {limit}"));
     }
     for bug_check in &file.bug_checks {
-        lines.push(format!("note: {name}: a run ended with bug check {bug_check}"));
+        lines.push(format!("stopped: {name}: a run ended with bug check {bug_check}"));
     }
     let word = match file.outcome {
         Outcome::Clean => "clean".to_owned(),
         _ => match file.findings.len() {
             0 => "no finding".to_owned(),
-            1 => "1 finding".to_owned(),
-            n => format!("{n} findings"),
+            count => counted(count as u64, "finding"),
         },
     };
-    let runs = match file.runs {
-        1 => "1 run".to_owned(),
-        n => format!("{n} runs"),
-    };
+    let runs = counted(file.runs, "run");
     let profile = match profile {
         "strict" => " of the strict profile",
         _ => "",
@@ -281,14 +291,30 @@ fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
     lines
 }
 
-/// A path as one word of a command line, in the quotes that most shells take.
+/// A path as one word of a command line, in the quotes that most shells take; where those do not
+/// do, in those of a Unix shell.
 fn shell_word(path: &str) -> String {
+    if path.starts_with('-') {
+        // Or it would be an option.
+        return shell_word(&format!("./{path}"));
+    }
     let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+@~".contains(c);
-    if !path.is_empty() && path.chars().all(is_plain) {
+    if path.chars().any(char::is_control) {
+        let quoted = printable(path).replace('\'', "\\'");
+        format!("$'{quoted}'")
+    } else if path.contains(['"', '$', '`', '!']) {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    } else if !path.is_empty() && path.chars().all(is_plain) {
         path.to_owned()
     } else {
         format!("\"{path}\"")
     }
+}
+
+/// A name that others chose, for a terminal and for one line.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 fn coverage_text(coverage: &Coverage) -> String {
@@ -313,8 +339,8 @@ fn coverage_text(coverage: &Coverage) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextOptions, finding_text, line_span};
-    use crate::{Finding, Site, Step};
+    use super::{TextOptions, finding_text, line_span, printable, shell_word, summary_text};
+    use crate::{Expectation, FileReport, Finding, Report, Site, Step};
 
     fn site(line: u32, column: u32) -> Site {
         Site {
@@ -397,6 +423,57 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
         let text = finding_text(&finding(), "a b.sys", &mut |_| None, TextOptions::default());
         assert!(text.contains("replay 1.7f3a.0g2 \"a b.sys\"  (run"), "{text}");
         assert!(text.contains("= here: 64 bytes of paged pool"), "{text}");
+    }
+
+    #[test]
+    fn strange_names_stay_one_word_and_one_line() {
+        let cases = [
+            ("a.sys", "a.sys"),
+            (r"C:\a.sys", r"C:\a.sys"),
+            ("a b.sys", "\"a b.sys\""),
+            ("-a.sys", "./-a.sys"),
+            ("a$b's.sys", r"'a$b'\''s.sys'"),
+            ("a\nb's.sys", r"$'a\nb\'s.sys'"),
+            ("", "\"\""),
+        ];
+        for (path, word) in cases {
+            assert_eq!(shell_word(path), word, "{path:?}");
+        }
+        assert_eq!(printable("a\n\u{1b}[31mb"), r"a\n\u{1b}[31mb");
+        let file = FileReport::not_checked("a\nb.sys", "it is empty".to_owned());
+        let report = Report::new("0.1.0", 0, "standard", vec![file]);
+        assert_eq!(summary_text(&report), "error: a\\nb.sys: it is empty\n");
+    }
+
+    #[test]
+    fn what_was_expected_is_told_with_what_was_found() {
+        let expectation = Expectation {
+            path: "a.rhai".to_owned(),
+            line: Some(3),
+            message: "a read gives zeros".to_owned(),
+            found: Some("expected 0, found 5".to_owned()),
+        };
+        let mut file = FileReport::not_checked("a.sys", String::new());
+        (file.error, file.runs, file.expectations) = (None, 1, vec![expectation]);
+        let text = summary_text(&Report::new("0.1.0", 0, "standard", vec![file]));
+        let line = "not as expected: a.rhai:3: a read gives zeros: expected 0, found 5\n";
+        assert!(text.starts_with(line) && text.contains("no finding: a.sys: 1 run"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_short_source_lines() {
+        let source = format!("    First();{}\n    Second();{0}\n", " // words".repeat(30));
+        let text = |columns| {
+            let options = TextOptions { columns, ..TextOptions::default() };
+            finding_text(&finding(), "a.sys", &mut |_| Some(source.clone()), options)
+        };
+        let widest = |text: &str| {
+            let of_source = text.lines().filter(|line| line.contains("Second"));
+            of_source.map(|line| line.chars().count()).max()
+        };
+        assert!(widest(&text(Some(60))).is_some_and(|columns| columns <= 60));
+        assert!(widest(&text(Some(0))).is_some_and(|columns| columns <= 40));
+        assert!(widest(&text(None)).is_some_and(|columns| columns > 60));
     }
 
     #[test]

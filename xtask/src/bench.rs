@@ -14,6 +14,7 @@ mod native;
 #[path = "bench/no_native.rs"]
 mod native;
 mod races;
+mod restores;
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -132,7 +133,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if translated.count > 0.0 {
         println!("geometric mean, translator: {:.2}", translated.value());
     }
-    races::run()
+    races::run()?;
+    restores::run()
 }
 
 fn micros(time: Duration) -> f64 {

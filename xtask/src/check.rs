@@ -33,6 +33,13 @@ pub(crate) fn run() -> Result<Passed> {
     } else {
         println!("check: the Rust drivers are not linted, {} is missing", setup::DRIVER_TARGET);
     }
+    step("another host");
+    if setup::has_target(setup::OTHER_HOST) {
+        let program = ["check", "--release", "--quiet", "--package", "bugcheck-cli"];
+        repo::run(repo::cargo().args(program).args(["--target", setup::OTHER_HOST]))?;
+    } else {
+        println!("check: not checked for {}, `rustup target add` it", setup::OTHER_HOST);
+    }
     step("house rules");
     tidy::run(&tidy::Args::default())?;
     step("generated documents");

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use choice_tape::Tape;
 use events::{Event, Observer, Origin, TURN_LENGTH, Verdict};
 use pe_image::Image;
-use system::{Command, Machine, MachineConfig};
+use system::{Command, Machine, MachineConfig, Tier};
 
 use crate::{
     repo,
@@ -76,6 +76,7 @@ fn one(image: &Arc<Image>) -> Result<(Log, u64, u32)> {
         trace: false,
         processors: 2,
         lines: Vec::new(),
+        tier: Tier::Interpreter,
     };
     let tape = Tape::default().with_constant(TURN_LENGTH, TURN_INSTRUCTIONS);
     let machine = Machine::new(config, tape, Box::new(Log::default()));

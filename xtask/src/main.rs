@@ -77,6 +77,8 @@ enum Verb {
     FuzzImages(fuzz_images::Args),
     /// Gives damaged tokens, replay files and scenarios to their readers.
     FuzzTokens(fuzz_tokens::Args),
+    /// Gives arbitrary bytes to the translator as guest code, between canaries.
+    FuzzCode(vectors::FuzzArgs),
     /// Replays each finding of a set of drivers many times and compares.
     Replays(replays::Args),
     /// Runs ten million instructions in turns of 100, twice, and compares the events.
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Verb::Vectors(args) => vectors::run(&args),
         Verb::FuzzImages(args) => fuzz_images::run(&args),
         Verb::FuzzTokens(args) => fuzz_tokens::run(&args),
+        Verb::FuzzCode(args) => vectors::fuzz_code(&args),
         Verb::Replays(args) => replays::run(&args),
         Verb::Endurance => endurance::run(),
         Verb::Examples => examples::run(),

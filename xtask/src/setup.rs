@@ -9,6 +9,9 @@ use crate::repo;
 /// The target of drivers written in Rust.
 pub(crate) const DRIVER_TARGET: &str = "x86_64-pc-windows-msvc";
 
+/// A host without a translator, for which the program must build too.
+pub(crate) const OTHER_HOST: &str = "aarch64-unknown-linux-gnu";
+
 /// A program and the Debian package that holds it.
 const PROGRAMS: [(&str, &str); 4] = [
     ("clang-19", "clang-19"),
@@ -32,6 +35,12 @@ pub(crate) fn run() -> Result<()> {
         // Only the comparison of `samples/` needs it, and that comparison says when it is skipped.
         println!("setup: {error:#}");
     }
+    if has_target(OTHER_HOST) {
+        println!("setup: the Rust target {OTHER_HOST} is there");
+    } else if let Err(error) = install_other_host() {
+        // Only `check` needs it, and says when it does without.
+        println!("setup: {error:#}");
+    }
     Ok(())
 }
 
@@ -43,9 +52,14 @@ pub(crate) fn missing_packages() -> Vec<&'static str> {
 
 /// Whether drivers written in Rust can be built here.
 pub(crate) fn has_driver_target() -> bool {
+    has_target(DRIVER_TARGET)
+}
+
+/// Whether the library of a target is installed.
+pub(crate) fn has_target(target: &str) -> bool {
     repo::output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(repo::root()))
         .is_ok_and(|sysroot| {
-            let library = format!("{}/lib/rustlib/{DRIVER_TARGET}/lib", sysroot.trim());
+            let library = format!("{}/lib/rustlib/{target}/lib", sysroot.trim());
             std::path::Path::new(&library).is_dir()
         })
 }
@@ -98,5 +112,15 @@ fn install_driver_target() -> Result<()> {
              server is out of reach, Debian's rustc-web, cargo-web and rust-web-src build them \
              with RUSTC_BOOTSTRAP=1 and -Zbuild-std=core,compiler_builtins"
         )
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
+fn install_other_host() -> Result<()> {
+    println!("setup: adding the Rust target {OTHER_HOST} with rustup");
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", OTHER_HOST]).current_dir(repo::root());
+    repo::run(&mut rustup).with_context(|| {
+        format!("no Rust target {OTHER_HOST}: that the program builds there is not checked")
     })
 }

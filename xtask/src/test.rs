@@ -16,6 +16,7 @@ const COUNTED_VERBS: &[(&str, &[&str])] = &[
     ("vectors", &["--count", "500000"]),
     ("fuzz-images", &["--count", "2000"]),
     ("fuzz-tokens", &["--count", "2000"]),
+    ("fuzz-code", &["--count", "50000"]),
     ("replays", &["--times", "20"]),
     ("endurance", &[]),
     ("examples", &[]),

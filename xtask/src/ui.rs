@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Runs the drivers that must stay silent, all of them under the strict profile.
     #[arg(long, conflicts_with = "without")]
     strict: bool,
+    /// Lets this engine make the second of the two checks (`jit`), instead of three threads.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
 }
 
 /// Enough for what a short test driver gets wrong.
@@ -72,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// All cases, again with each rule switched off, and the silent ones with the neighbours of the
 /// strict profile: what `cargo xtask test` runs.
 pub(crate) fn run_all() -> Result<Counts> {
-    let plain = Args { filter: None, bless: false, without: None, strict: false };
+    let plain = Args { filter: None, bless: false, without: None, strict: false, engine: None };
     let mut sum = run_counted(&plain)?;
     let silent = Args { without: Some("each".to_owned()), ..plain };
     let strict = Args { without: None, strict: true, ..silent.clone() };
@@ -108,6 +111,7 @@ fn run_counted(args: &Args) -> Result<Counts> {
         bugcheck: build_bugcheck()?,
         bless: args.bless,
         is_without: args.without.is_some(),
+        engine: args.engine.clone(),
     };
     let counts = bench.run(&cases);
     let Counts { passed, failed } = counts;
@@ -131,6 +135,7 @@ struct Bench {
     bugcheck: PathBuf,
     bless: bool,
     is_without: bool,
+    engine: Option<String>,
 }
 
 /// What a run of the program under test left.
@@ -191,11 +196,19 @@ impl Bench {
             arguments.extend(["--without", &case.rule]);
         }
         let json = [&arguments[..], &["--format", "json"]].concat();
-        // Neither time nor the number of threads may change a byte.
+        // Neither time nor the number of threads nor the engine may change a byte.
         let first = self.bugcheck(&image.sys, &[&json[..], &["--jobs", "1"]].concat())?;
-        let second = self.bugcheck(&image.sys, &[&json[..], &["--jobs", "3"]].concat())?;
+        let other = match &self.engine {
+            Some(engine) => ["--engine", engine],
+            None => ["--jobs", "3"],
+        };
+        let second = self.bugcheck(&image.sys, &[&json[..], &other].concat())?;
 
         let mut complaints = Vec::new();
+        if first.exit != second.exit {
+            let (first, second) = (first.exit, second.exit);
+            complaints.push(format!("{}: exit codes {first:?} and {second:?}", case.path));
+        }
         if first.stdout != second.stdout {
             complaints.push(golden::first_difference(
                 "two runs with the same seed report different bytes",

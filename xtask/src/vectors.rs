@@ -17,6 +17,8 @@
 mod allow;
 mod case;
 mod compare;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod fuzz;
 mod generator;
 mod guest;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -122,6 +124,39 @@ fn translated_cases(args: &Args) -> anyhow::Result<(u64, u64)> {
 fn translated_cases(_args: &Args) -> anyhow::Result<(u64, u64)> {
     println!("translated cases: skipped, the host is not x86-64 Linux");
     Ok((0, 0))
+}
+
+/// Options of `fuzz-code`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FuzzArgs {
+    /// Pieces of code to run.
+    #[arg(long, default_value_t = 100_000)]
+    count: u64,
+    /// Seed of the pieces.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// First piece.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+}
+
+/// Runs arbitrary bytes as guest code; the last line is `N passed, N failed`.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn fuzz_code(args: &FuzzArgs) -> anyhow::Result<()> {
+    let (passed, failed) = fuzz::check(args.seed, args.first, args.count)?;
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} pieces of code failed");
+    }
+    Ok(())
+}
+
+/// Runs nothing: there is no translator.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub(crate) fn fuzz_code(_args: &FuzzArgs) -> anyhow::Result<()> {
+    println!("skipped, the host is not x86-64 Linux");
+    println!("0 passed, 0 failed");
+    Ok(())
 }
 
 /// Runs the random cases in worker processes, because each needs the same fixed addresses.

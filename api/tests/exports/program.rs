@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bugcheck::{CheckRequest, Driver, FileReport, FriendlyRun, Limits, run_friendly};
+use bugcheck::{
+    CheckRequest, Driver, FileReport, FriendlyOptions, FriendlyRun, Limits, run_friendly,
+};
 use pe_image::builder::{CODE, ImageBuilder, VARIABLES};
 
 pub(crate) const NT: &str = "ntoskrnl.exe";
@@ -283,7 +285,8 @@ pub(crate) fn check(about: &str, steps: &[Step]) -> FileReport {
 
 /// What such a driver shows when nothing is judged.
 pub(crate) fn run(about: &str, steps: &[Step]) -> FriendlyRun {
-    run_friendly(&as_file(about, steps), 1_000_000, false).expect("the image is sound")
+    let options = FriendlyOptions { limit_events: 1_000_000, ..FriendlyOptions::default() };
+    run_friendly(&as_file(about, steps), &options).expect("the image is sound")
 }
 
 /// Steps with what their results are to be.

@@ -72,6 +72,12 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// The bytes of the page around `at`, as [`Accessor::Machine`] reads them.
+    pub fn page_bytes(&self, at: GuestAddr) -> Option<&[u8; PAGE]> {
+        let mapping = self.resolve(at).ok()?;
+        Some(&self.frames.bytes(mapping.frame.0).data)
+    }
+
     /// Returns the first byte of the range with an undefined bit, and how many bytes of the range
     /// have one. Unmapped pages have none.
     pub fn undefined(&self, at: GuestAddr, size_bytes: u64) -> Option<(GuestAddr, u64)> {

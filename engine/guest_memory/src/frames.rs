@@ -1,4 +1,7 @@
 //! Physical frames: their bytes, byte states and masks, and what is known about each.
+//!
+//! What changed since the last capture or restore is known by granules of 64 bytes, for bytes and
+//! states apart, so that going back costs what was touched.
 
 use std::sync::Arc;
 
@@ -12,13 +15,49 @@ use crate::{
 
 pub(crate) use host_frames::PAGE;
 
+/// Granules of 64 bytes: those of a frame are the bits of a word.
 const LINE_SHIFT: usize = 6;
+const LINE: usize = 1 << LINE_SHIFT;
+/// All granules of a frame.
+const ALL_LINES: u64 = u64::MAX;
 
 /// What a snapshot keeps of a frame. Snapshots between which the states did not change share them.
 #[derive(Debug)]
 pub(crate) struct FrameCopy {
     data: [u8; PAGE],
     states: Arc<States>,
+    /// No other copy has it.
+    id: u64,
+    /// The copy that was taken or brought back before this one was taken, or 0.
+    parent: u64,
+    /// What may differ from the parent.
+    changed: Changed,
+}
+
+/// Granules of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Changed {
+    stored: u64,
+    states: u64,
+}
+
+impl Changed {
+    const NOTHING: Self = Self { stored: 0, states: 0 };
+    const ALL: Self = Self { stored: ALL_LINES, states: ALL_LINES };
+
+    /// What may differ between two copies: few granules between relatives, else all.
+    fn between(before: &FrameCopy, after: &FrameCopy) -> Self {
+        if after.parent == before.id {
+            after.changed
+        } else if before.parent == after.id {
+            before.changed
+        } else if before.parent == after.parent && after.parent != 0 {
+            let (a, b) = (before.changed, after.changed);
+            Self { stored: a.stored | b.stored, states: a.states | b.states }
+        } else {
+            Self::ALL
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,13 +71,13 @@ struct States {
 pub(crate) struct FrameHost {
     /// Undefined bits of bytes in state `PARTLY_DEFINED`; other entries mean nothing.
     masks: Option<Box<[u8; PAGE]>>,
-    /// Changed since the last capture or restore.
+    /// Listed as changed since the last capture or restore.
     is_dirty: bool,
-    /// States or masks changed since then.
-    has_dirty_states: bool,
-    /// Lines of 64 bytes that instructions were fetched from.
+    /// Granules whose states or masks changed since then.
+    state_lines: u64,
+    /// Granules that instructions were fetched from.
     fetched_lines: u64,
-    /// Stamp of the last change of a fetched line.
+    /// Stamp of the last change of a fetched granule.
     version: u64,
 }
 
@@ -64,8 +103,14 @@ pub(crate) struct FrameTable {
 pub(crate) struct Frames {
     pub(crate) bytes: FrameStore,
     host: Vec<FrameHost>,
+    /// For each frame, the granules whose bytes changed since the last capture or restore. Beside
+    /// `host`, because every store writes here.
+    stored_lines: Vec<u64>,
+    /// Frames with a changed granule, and those that stores may change unseen from here.
     dirty: Vec<u32>,
     base: Radix<Arc<FrameCopy>>,
+    /// Copies that were ever taken.
+    copies: u64,
     /// Changes whenever code may have changed.
     pub(crate) code_epoch: u64,
 }
@@ -105,7 +150,15 @@ impl FrameTable {
 
 impl Frames {
     pub(crate) fn new(bytes: FrameStore) -> Self {
-        Self { bytes, host: Vec::new(), dirty: Vec::new(), base: Radix::default(), code_epoch: 1 }
+        Self {
+            bytes,
+            host: Vec::new(),
+            stored_lines: Vec::new(),
+            dirty: Vec::new(),
+            base: Radix::default(),
+            copies: 0,
+            code_epoch: 1,
+        }
     }
 
     /// Makes a frame that was just taken look fresh.
@@ -114,13 +167,13 @@ impl Frames {
         while self.bytes.len() <= index {
             self.bytes.push_zeroed();
             self.host.push(FrameHost::default());
+            self.stored_lines.push(0);
         }
-        self.mark_dirty(frame);
+        self.mark_all(frame);
         if let (Some(bytes), Some(host)) = (self.bytes.get_mut(index), self.host.get_mut(index)) {
             bytes.data.fill(fill);
             bytes.state.fill(state.without_mask().0);
             host.masks = None;
-            host.has_dirty_states = true;
             if host.fetched_lines != 0 {
                 host.fetched_lines = 0;
                 self.code_epoch += 1;
@@ -147,14 +200,14 @@ impl Frames {
         let states = slice_mut(&mut self.page_mut(piece.frame).state, piece);
         if first_not_plain(states).is_some() {
             states.fill(ByteState::DEFINED.0);
-            self.note_states(piece.frame);
+            self.note_states(piece);
         }
     }
 
     /// Sets the state of bytes.
     pub(crate) fn set_states(&mut self, piece: Piece, state: ByteState) {
         self.mark_dirty(piece.frame);
-        self.note_states(piece.frame);
+        self.note_states(piece);
         slice_mut(&mut self.page_mut(piece.frame).state, piece).fill(state.without_mask().0);
     }
 
@@ -169,7 +222,7 @@ impl Frames {
                 *state = ByteState::UNDEFINED.0;
             }
         }
-        self.note_states(piece.frame);
+        self.note_states(piece);
     }
 
     /// Copies plain bytes into as many of another frame, where they are defined.
@@ -189,6 +242,7 @@ impl Frames {
     #[inline]
     fn note_store(&mut self, piece: Piece) {
         self.mark_dirty(piece.frame);
+        self.note_bytes(piece.frame, lines(piece.offset, piece.len));
         if let Some(host) = self.host.get_mut(piece.frame as usize)
             && host.fetched_lines != 0
             && host.fetched_lines & lines(piece.offset, piece.len) != 0
@@ -198,13 +252,30 @@ impl Frames {
         }
     }
 
-    #[inline]
-    pub(crate) fn note_states(&mut self, frame: u32) {
-        if let Some(host) = self.host.get_mut(frame as usize) {
-            host.has_dirty_states = true;
+    /// Notes that bytes of these granules change; the frame is listed already.
+    #[inline(always)]
+    pub(crate) fn note_bytes(&mut self, frame: u32, lines: u64) {
+        if let Some(stored) = self.stored_lines.get_mut(frame as usize) {
+            *stored |= lines;
         }
     }
 
+    /// Notes that states change; the frame is listed already.
+    #[inline]
+    pub(crate) fn note_states(&mut self, piece: Piece) {
+        if let Some(host) = self.host.get_mut(piece.frame as usize) {
+            host.state_lines |= lines(piece.offset, piece.len);
+        }
+    }
+
+    /// Lists a frame whose bytes and states may all change unseen.
+    pub(crate) fn mark_all(&mut self, frame: u32) {
+        self.mark_dirty(frame);
+        self.note_bytes(frame, ALL_LINES);
+        self.note_states(Piece { frame, offset: 0, len: PAGE });
+    }
+
+    /// Lists a frame as changed; which of its granules change is noted apart.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, frame: u32) {
         if let Some(host) = self.host.get_mut(frame as usize)
@@ -241,7 +312,7 @@ impl Frames {
         else {
             return;
         };
-        host.has_dirty_states = true;
+        host.state_lines |= lines(offset, 1);
         if let Some(slot) = bytes.state.get_mut(offset) {
             *slot = state.0;
         }
@@ -284,56 +355,87 @@ impl Frames {
                 continue;
             };
             host.is_dirty = false;
-            let has_new_states = std::mem::take(&mut host.has_dirty_states);
+            let mut changed = Changed {
+                stored: self.stored_lines.get_mut(index).map_or(ALL_LINES, std::mem::take),
+                states: std::mem::take(&mut host.state_lines),
+            };
             if table.info(frame).is_none() {
                 self.base.remove(u64::from(frame));
                 continue;
             }
-            let states = match self.base.get(u64::from(frame)) {
-                Some(copy) if !has_new_states => Arc::clone(&copy.states),
+            let parent = self.base.get(u64::from(frame));
+            let states = match parent {
+                Some(copy) if changed.states == 0 => Arc::clone(&copy.states),
                 _ => Arc::new(States { state: bytes.state, masks: host.masks.clone() }),
             };
-            self.base.insert(u64::from(frame), Arc::new(FrameCopy { data: bytes.data, states }));
+            match parent {
+                // Listed, but never changed.
+                Some(_) if changed.stored | changed.states == 0 => continue,
+                Some(_) => {}
+                None => changed = Changed::ALL,
+            }
+            let parent = parent.map_or(0, |copy| copy.id);
+            self.copies += 1;
+            let copy = FrameCopy { data: bytes.data, states, id: self.copies, parent, changed };
+            self.base.insert(u64::from(frame), Arc::new(copy));
         }
         self.base.clone()
     }
 
     /// Brings back the bytes of all frames that differ from `saved`.
     pub(crate) fn restore(&mut self, saved: &Radix<Arc<FrameCopy>>) {
+        let base = std::mem::replace(&mut self.base, saved.clone());
         let mut changed = Vec::new();
-        self.base.differing(saved, Arc::ptr_eq, &mut changed);
-        for frame in self.dirty.drain(..) {
+        base.differing(saved, Arc::ptr_eq, &mut changed);
+        for key in changed {
+            let Some(copy) = saved.get(key) else { continue };
+            let before = base.get(key);
+            let changed = before.map_or(Changed::ALL, |before| Changed::between(before, copy));
+            self.bring_back(key, copy, changed);
+        }
+        // What is listed and was brought back just now has nothing left to bring back.
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for frame in dirty.drain(..) {
             if let Some(host) = self.host.get_mut(frame as usize) {
                 host.is_dirty = false;
             }
-            changed.push(u64::from(frame));
-        }
-        for key in changed {
-            let before = self.base.get(key);
-            let Some(copy) = saved.get(key) else { continue };
-            let index = usize::try_from(key).expect("frames are numbered with 24 bits");
-            let (Some(bytes), Some(host)) = (self.bytes.get_mut(index), self.host.get_mut(index))
-            else {
-                continue;
-            };
-            if host.fetched_lines != 0 && !same_code(&bytes.data, copy, host.fetched_lines) {
-                self.code_epoch += 1;
-                host.version = self.code_epoch;
-            }
-            bytes.data = copy.data;
-            let is_same = before.is_some_and(|before| Arc::ptr_eq(&before.states, &copy.states));
-            if std::mem::take(&mut host.has_dirty_states) || !is_same {
-                bytes.state = copy.states.state;
-                host.masks.clone_from(&copy.states.masks);
+            if let Some(copy) = saved.get(u64::from(frame)) {
+                self.bring_back(u64::from(frame), copy, Changed::NOTHING);
             }
         }
-        self.base = saved.clone();
+        self.dirty = dirty;
+    }
+
+    /// Brings back the granules of a frame that changed since then, and these.
+    fn bring_back(&mut self, key: u64, copy: &FrameCopy, changed: Changed) {
+        let index = usize::try_from(key).expect("frames are numbered with 24 bits");
+        let (Some(bytes), Some(host), Some(stored_lines)) =
+            (self.bytes.get_mut(index), self.host.get_mut(index), self.stored_lines.get_mut(index))
+        else {
+            return;
+        };
+        let stored = changed.stored | std::mem::take(stored_lines);
+        let states = changed.states | std::mem::take(&mut host.state_lines);
+        let fetched = host.fetched_lines & stored;
+        if fetched != 0 && !same_lines(&bytes.data, &copy.data, fetched) {
+            self.code_epoch += 1;
+            host.version = self.code_epoch;
+        }
+        copy_lines(&mut bytes.data, &copy.data, stored);
+        copy_lines(&mut bytes.state, &copy.states.state, states);
+        // Without masks in the copy, no state says that one is meant.
+        if let Some(masks) = copy.states.masks.as_deref().filter(|_| states != 0) {
+            match &mut host.masks {
+                Some(own) => copy_lines(own, masks, states),
+                None => host.masks = Some(Box::new(*masks)),
+            }
+        }
     }
 }
 
-/// The lines that a range of a frame covers.
-#[inline]
-fn lines(offset: usize, len: usize) -> u64 {
+/// The granules that a range of a frame covers.
+#[inline(always)]
+pub(crate) fn lines(offset: usize, len: usize) -> u64 {
     if len == 0 {
         return 0;
     }
@@ -342,12 +444,76 @@ fn lines(offset: usize, len: usize) -> u64 {
     (u64::MAX >> (63 - last.min(63))) & (u64::MAX << first.min(63))
 }
 
-fn same_code(data: &[u8; PAGE], copy: &FrameCopy, fetched_lines: u64) -> bool {
-    let mut chunks = data.chunks(1 << LINE_SHIFT).zip(copy.data.chunks(1 << LINE_SHIFT));
-    let mut line = 0;
-    chunks.all(|(live, saved)| {
-        let is_fetched = fetched_lines >> line & 1 == 1;
-        line += 1;
-        !is_fetched || live == saved
+/// Whether these granules are the same in both.
+fn same_lines(live: &[u8; PAGE], saved: &[u8; PAGE], lines: u64) -> bool {
+    let ((live, _), (saved, _)) = (live.as_chunks::<LINE>(), saved.as_chunks::<LINE>());
+    each(lines).all(|line| live.get(line) == saved.get(line))
+}
+
+/// Copies these granules, one by one: that they have one size is worth more than long copies.
+fn copy_lines(to: &mut [u8; PAGE], from: &[u8; PAGE], lines: u64) {
+    if lines == ALL_LINES {
+        *to = *from;
+        return;
+    }
+    let ((to, _), (from, _)) = (to.as_chunks_mut::<LINE>(), from.as_chunks::<LINE>());
+    for line in each(lines) {
+        if let (Some(to), Some(from)) = (to.get_mut(line), from.get(line)) {
+            *to = *from;
+        }
+    }
+}
+
+/// The numbers of granules.
+fn each(lines: u64) -> impl Iterator<Item = usize> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let line = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+        rest &= rest - 1;
+        Some(line)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{copy_lines, each, lines, same_lines};
+
+    #[test]
+    fn a_range_covers_the_granules_that_it_touches() {
+        let rows = [
+            (0, 0, 0),
+            (0, 1, 1),
+            (63, 1, 1),
+            (63, 2, 3),
+            (64, 64, 2),
+            (4095, 1, 1 << 63),
+            (4032, 64, 1 << 63),
+            (0, 4096, u64::MAX),
+            (1, 4095, u64::MAX),
+        ];
+        for (offset, len, expected) in rows {
+            assert_eq!(lines(offset, len), expected, "{offset}, {len}");
+        }
+    }
+
+    #[test]
+    fn each_granule_has_its_number() {
+        let found = |lines| each(lines).collect::<Vec<_>>();
+        assert_eq!(found(0), []);
+        assert_eq!(found(0b1011), [0, 1, 3]);
+        assert_eq!(found(1 << 63 | 1), [0, 63]);
+        assert_eq!(found(u64::MAX), (0..64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn granules_are_copied_and_compared_alone() {
+        let (mut live, saved) = ([1; 4096], [2; 4096]);
+        copy_lines(&mut live, &saved, 1 << 63 | 0b10);
+        assert_eq!((live[63], live[64], live[127], live[128]), (1, 2, 2, 1));
+        assert_eq!((live[4031], live[4032], live[4095]), (1, 2, 2));
+        assert!(same_lines(&live, &saved, 0b10));
+        assert!(!same_lines(&live, &saved, 0b11));
+        copy_lines(&mut live, &saved, u64::MAX);
+        assert_eq!(live, saved);
+    }
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     AccessKind, Accessor, GuestAddr, GuestMemory, Mapping, Perms, Slow,
-    frames::PAGE,
+    frames::{PAGE, lines},
     tlb::PLANE_USER,
-    vet::{first_untouchable, offset_of},
+    vet::{Piece, first_untouchable, offset_of},
 };
 
 /// An unsigned integer that the plain path loads and stores.
@@ -69,13 +69,14 @@ impl GuestMemory {
     #[inline(always)]
     pub fn store<T: Scalar>(&mut self, who_user: bool, at: u64, value: T) -> Result<(), Slow> {
         let entry = self.tlb.entry(self.plane | usize::from(who_user), at);
-        let offset = at.wrapping_sub(entry.write);
+        let (offset, frame) = (at.wrapping_sub(entry.write), entry.write_frame);
         if offset <= (PAGE - T::BYTES) as u64
             && let offset = offset_of(offset)
-            && let Some(frame) = self.frames.bytes.get_mut(entry.write_frame as usize)
-            && T::get(&frame.state, offset) == Some(T::ZERO)
+            && let Some(page) = self.frames.bytes.get_mut(frame as usize)
+            && T::get(&page.state, offset) == Some(T::ZERO)
         {
-            value.put(&mut frame.data, offset);
+            value.put(&mut page.data, offset);
+            self.frames.note_bytes(frame, lines(offset, T::BYTES));
             return Ok(());
         }
         self.store_miss(who_user, at, value)
@@ -131,7 +132,8 @@ impl GuestMemory {
             }
             T::ZERO.put(states, 0);
             value.put(&mut page.data, offset);
-            self.frames.note_states(frame);
+            self.frames.note_bytes(frame, lines(offset, T::BYTES));
+            self.frames.note_states(Piece { frame, offset, len: T::BYTES });
             return Ok(());
         }
         self.store_walk(who_user, at, value)
@@ -174,7 +176,8 @@ impl GuestMemory {
             }
             T::ZERO.put(states, 0);
             value.put(&mut page.data, offset);
-            self.frames.note_states(frame);
+            self.frames.note_bytes(frame, lines(offset, T::BYTES));
+            self.frames.note_states(Piece { frame, offset, len: T::BYTES });
             return Ok(());
         }
         self.store_across(who, at, value)

@@ -44,6 +44,11 @@ impl PageTable {
         Some(old)
     }
 
+    /// Whether nothing was mapped, unmapped or protected in one of two copies.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.pages.is_same(&other.pages)
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.pages.len()
     }

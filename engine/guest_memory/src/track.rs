@@ -71,6 +71,11 @@ struct Touched {
 const MOST_TOUCHED: usize = 4096;
 
 impl Tracker {
+    /// Whether accesses are tracked.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// The memory holds something new.
     pub(crate) fn forget(&mut self, at: u64, size_bytes: u64) {
         let end = at.saturating_add(size_bytes);

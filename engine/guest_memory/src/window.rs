@@ -77,8 +77,7 @@ impl GuestMemory {
             return None;
         }
         if is_store {
-            self.frames.mark_dirty(mapping.frame.0);
-            self.frames.note_states(mapping.frame.0);
+            self.frames.mark_all(mapping.frame.0);
         }
         Some(mapping.frame)
     }

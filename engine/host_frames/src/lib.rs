@@ -23,6 +23,10 @@ pub const PAGE: usize = 4096;
 /// Bytes of a frame with its states, and the distance of two frames in a shared store.
 pub const STRIDE: usize = 2 * PAGE;
 
+/// Frames that there is room for at first: growing moves all of them. Only those in use take
+/// memory.
+const FIRST_FRAMES: usize = 1024;
+
 /// The bytes of a frame and one state per byte.
 #[derive(Clone)]
 #[repr(C, align(64))]
@@ -91,6 +95,9 @@ impl FrameStore {
     pub fn push_zeroed(&mut self) {
         match &mut self.backing {
             Backing::Heap(frames) => {
+                if frames.is_empty() {
+                    frames.reserve(FIRST_FRAMES);
+                }
                 frames.push(FrameBytes { data: [0; PAGE], state: [0; PAGE] });
                 self.start = NonNull::new(frames.as_mut_ptr()).unwrap_or(NonNull::dangling());
             }

@@ -36,8 +36,8 @@ pub struct Engine {
     singles: Vec<Option<Box<Single>>>,
     /// An instruction whose undefined decision was granted and which then met a watch.
     decided_at: Option<u64>,
-    /// Whether `rip` was reached by a branch.
-    is_entry: bool,
+    /// How `rip` was reached.
+    entry: Entry,
     /// Addresses at which the next run goes on in the middle of a block.
     resumes: [u64; 2],
     /// The instruction that led into the trap range, if the last run ended with one.
@@ -48,6 +48,24 @@ pub struct Engine {
     labelled: Touched,
     /// How often the cache was started anew.
     caches: u64,
+}
+
+/// How an address was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// In the middle of a block.
+    Within,
+    /// Behind a branch that was not taken.
+    Behind,
+    /// By a branch that was taken, or from elsewhere.
+    Arrived,
+}
+
+impl Entry {
+    /// Takes it; only an arrival is one.
+    fn take_arrival(&mut self) -> bool {
+        std::mem::replace(self, Self::Within) == Self::Arrived
+    }
 }
 
 /// What the fast loop met.
@@ -72,7 +90,7 @@ impl Engine {
             near: vec![(0, NO_BLOCK); NEAR_ENTRIES],
             singles: (0..SINGLE_ENTRIES).map(|_| None).collect(),
             decided_at: None,
-            is_entry: true,
+            entry: Entry::Arrived,
             resumes: [0; 2],
             trapped_from: None,
             labelled_load: None,
@@ -100,7 +118,8 @@ impl Engine {
         }
     }
 
-    /// First address of every block executed so far, in ascending order.
+    /// Every address executed so far to which a branch led, or at which a run began, in ascending
+    /// order.
     pub fn blocks_reached(&self) -> impl Iterator<Item = u64> {
         self.reached.iter().copied()
     }
@@ -114,6 +133,25 @@ impl Engine {
     /// Where undefined bytes were loaded from last.
     pub fn undefined_load(&self) -> Option<u64> {
         self.labelled_load
+    }
+
+    /// Says how `at` was reached by somebody else who runs the same code: by a branch, or by going
+    /// on behind an instruction. Coverage goes on from there.
+    pub fn arrive(&mut self, at: u64, is_branch: bool) {
+        self.entry = if is_branch { Entry::Arrived } else { Entry::Within };
+        self.resumes = [at; 2];
+    }
+
+    /// Somebody else runs the instruction at `rip` next. Returns whether a block begins there,
+    /// which is his to note.
+    pub fn pass(&mut self, rip: u64) -> bool {
+        self.begin_at(rip);
+        self.entry.take_arrival()
+    }
+
+    /// Notes a block that somebody else runs.
+    pub fn note_reached(&mut self, rip: u64) {
+        self.reached.insert(rip);
     }
 
     fn forget_code(&mut self) {
@@ -134,7 +172,7 @@ impl Engine {
         };
         let mut env = self.env(r, m, left, Grant::None);
         self.trapped_from = None;
-        self.is_entry |= !self.resumes.contains(&env.r.rip);
+        self.begin_at(env.r.rip);
         let exit = self.run_mixed(&mut env);
         env.settle();
         clock.events = clock.limit_events - env.left;
@@ -153,7 +191,7 @@ impl Engine {
     ) -> Exit {
         let mut env = self.env(r, m, u64::MAX, grant);
         self.trapped_from = None;
-        self.is_entry |= !self.resumes.contains(&env.r.rip);
+        self.begin_at(env.r.rip);
         // An instruction that needs both grants gets them one after the other.
         let rip = env.r.rip;
         env.may_decide |= grant == Grant::Watch && self.decided_at == Some(rip);
@@ -180,6 +218,13 @@ impl Engine {
             _ => rip,
         };
         self.resumes = [rip, next];
+    }
+
+    /// A run begins here: if it does not just go on, it arrives.
+    fn begin_at(&mut self, rip: u64) {
+        if !self.resumes.contains(&rip) {
+            self.entry = Entry::Arrived;
+        }
     }
 
     fn env<'a>(
@@ -252,6 +297,7 @@ impl Engine {
                     e.left -= u64::from(block.is_back);
                     if e.left == 0 {
                         e.r.rip = block.target;
+                        self.entry = Entry::Arrived;
                         return Met::Exit(Exit::ClockLimit);
                     }
                     if block.taken != NO_BLOCK {
@@ -271,6 +317,7 @@ impl Engine {
                 }
                 Ok(Go::Indirect) => {
                     if e.left == 0 {
+                        self.entry = Entry::Arrived;
                         return Met::Exit(Exit::ClockLimit);
                     }
                     if self.trap.contains(&e.r.rip) {
@@ -287,7 +334,11 @@ impl Engine {
                     };
                 }
             };
-            self.is_entry = link != Some(false) || block.ends_in_branch;
+            self.entry = match (link, block.ends_in_branch) {
+                (Some(false), false) => Entry::Within,
+                (Some(false), true) => Entry::Behind,
+                _ => Entry::Arrived,
+            };
             let caches = self.caches;
             let next = match self.resolve(e) {
                 Ok(block) => block,
@@ -312,7 +363,11 @@ impl Engine {
 
     /// Moves `rip` behind an instruction that ran alone.
     pub(crate) fn advance(&mut self, e: &mut Env<'_>, op: &Op, go: Go, is_branch: bool) {
-        self.is_entry = is_branch;
+        self.entry = match (is_branch, go) {
+            (false, _) => Entry::Within,
+            (true, Go::Next) => Entry::Behind,
+            (true, _) => Entry::Arrived,
+        };
         match go {
             Go::Next => e.r.rip = op.next(),
             Go::Indirect => {
@@ -326,14 +381,14 @@ impl Engine {
         }
     }
 
-    /// Whether `rip` was reached by a branch, so that a block begins there.
+    /// Whether `rip` follows a branch, so that a block begins there.
     pub(crate) fn is_at_entry(&self) -> bool {
-        self.is_entry
+        self.entry != Entry::Within
     }
 
     /// Notes that the instruction at `rip` runs alone.
     pub(crate) fn reach(&mut self, rip: u64) {
-        if std::mem::take(&mut self.is_entry) {
+        if self.entry.take_arrival() {
             self.reached.insert(rip);
         }
     }
@@ -376,6 +431,8 @@ impl Engine {
             && let Some(found) = self.blocks.get(block as usize)
             && found.is_user == e.r.is_user
         {
+            // What is near was arrived at before.
+            self.entry = Entry::Within;
             return Ok(block);
         }
         self.resolve_slow(e, slot)
@@ -398,7 +455,7 @@ impl Engine {
         };
         // A block that begins in the middle of another is no block of its own until a branch leads
         // to it.
-        if std::mem::take(&mut self.is_entry) {
+        if self.entry.take_arrival() {
             self.reached.insert(rip);
             if let Some(near) = self.near.get_mut(slot) {
                 *near = (rip, found);

@@ -33,8 +33,57 @@ pub(crate) enum Class {
     CallIndirect,
     /// Return that takes so many bytes of arguments.
     Return(u16),
+    /// `movs` or `stos`, repeated or not.
+    String(Strings),
     /// The interpreter runs it.
     Step,
+}
+
+/// A form of `movs` or `stos`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Strings {
+    pub(crate) unit_bytes: u8,
+    pub(crate) is_store: bool,
+    pub(crate) is_repeated: bool,
+}
+
+impl Strings {
+    const STORE: u8 = 0x10;
+    const REPEATED: u8 = 0x20;
+
+    /// The form as a number.
+    pub(crate) fn number(self) -> u8 {
+        let store = if self.is_store { Self::STORE } else { 0 };
+        let repeated = if self.is_repeated { Self::REPEATED } else { 0 };
+        self.unit_bytes | store | repeated
+    }
+
+    /// The form with a number; units have 1 to 8 bytes whatever it is.
+    pub(crate) fn of(number: u8) -> Self {
+        Self {
+            unit_bytes: (number & 0xf).clamp(1, 8),
+            is_store: number & Self::STORE != 0,
+            is_repeated: number & Self::REPEATED != 0,
+        }
+    }
+
+    fn of_instruction(ins: &Instruction) -> Option<Self> {
+        let (unit_bytes, is_store) = match ins.code() {
+            Code::Movsb_m8_m8 => (1, false),
+            Code::Movsw_m16_m16 => (2, false),
+            Code::Movsd_m32_m32 => (4, false),
+            Code::Movsq_m64_m64 => (8, false),
+            Code::Stosb_m8_AL => (1, true),
+            Code::Stosw_m16_AX => (2, true),
+            Code::Stosd_m32_EAX => (4, true),
+            Code::Stosq_m64_RAX => (8, true),
+            _ => return None,
+        };
+        let is_wide = ins.op0_kind() == OpKind::MemoryESRDI;
+        let is_flat = ![Register::FS, Register::GS].contains(&ins.segment_prefix());
+        let is_repeated = ins.has_rep_prefix() || ins.has_repne_prefix();
+        (is_wide && is_flat).then_some(Self { unit_bytes, is_store, is_repeated })
+    }
 }
 
 /// Longest stack frame that is made undefined inline.
@@ -97,6 +146,9 @@ pub(crate) fn classify(ins: &Instruction) -> Class {
         }
         _ if ins.is_jcc_short_or_near() => return Class::Conditional,
         _ => {}
+    }
+    if let Some(strings) = Strings::of_instruction(ins) {
+        return Class::String(strings);
     }
     if !is_plain_memory(ins) {
         return Class::Step;
@@ -213,10 +265,16 @@ pub(crate) fn is_pure_store(ins: &Instruction) -> bool {
 mod tests {
     use iced_x86::{Decoder, DecoderOptions};
 
-    use super::{Class, classify};
+    use super::{Class, Strings, classify};
 
     fn of(bytes: &[u8]) -> Class {
         classify(&Decoder::with_ip(64, bytes, 0x1000, DecoderOptions::NONE).decode())
+    }
+
+    fn string(unit_bytes: u8, is_store: bool, is_repeated: bool) -> Class {
+        let strings = Strings { unit_bytes, is_store, is_repeated };
+        assert_eq!(Strings::of(strings.number()), strings);
+        Class::String(strings)
     }
 
     #[test]
@@ -227,8 +285,15 @@ mod tests {
             (&[0x65, 0x48, 0x8b, 0x01], Class::Step),
             (&[0x67, 0x48, 0x8b, 0x01], Class::Step),
             (&[0x48, 0x0f, 0xa3, 0x01], Class::Step),
-            (&[0xf3, 0xa4], Class::Step),
-            (&[0xa4], Class::Step),
+            (&[0xf3, 0xa4], string(1, false, true)),
+            (&[0xa4], string(1, false, false)),
+            (&[0xf2, 0x66, 0xab], string(2, true, true)),
+            (&[0xf3, 0x48, 0xa5], string(8, false, true)),
+            (&[0xab], string(4, true, false)),
+            (&[0x67, 0xf3, 0xa4], Class::Step),
+            (&[0x65, 0xf3, 0xa4], Class::Step),
+            (&[0xf3, 0xa6], Class::Step),
+            (&[0xac], Class::Step),
             (&[0x0f, 0x05], Class::Step),
             (&[0x0f, 0xa2], Class::Step),
             (&[0x9c], Class::Step),

@@ -3,20 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    panic::resume_unwind,
 };
 
-use guest_memory::{GuestAddr, GuestMemory};
+use guest_memory::{Accessor, ByteState, GuestAddr, GuestMemory};
 use x86_interp::{Clock, Engine, Exit, Grant, Registers};
 
 use crate::{
     allow::LONGEST_FRAME_BYTES,
-    context::TARGETS,
+    context::{TARGETS, vacant},
     emit::Owner,
-    exits::Leave,
+    exits::{Done, Leave},
     host::{
         CODE_BYTES, CodeMemory, STUB_BYTES, Token, Unavailable, has_segment_bases, set_gs,
         thread_pointer,
     },
+    serve::{Outcome, Services, Serving},
     signals,
     stubs::{self, Stubs},
     translate::{Draft, Site, translate},
@@ -28,6 +30,9 @@ use crate::{
 const STATUS: u64 = 0x8d5;
 /// Bits of RFLAGS that may be set while code runs natively; with any other, the interpreter serves.
 const PLAIN_FLAGS: u64 = STATUS | 0x202 | 0x3000;
+/// The bits of MXCSR that say how to calculate, and what they are in Rust.
+const MXCSR_CONTROL: u32 = 0xffc0;
+const PLAIN_MXCSR: u32 = 0x1f80;
 /// Events that the interpreter runs while a register holds undefined bits, before it is asked
 /// again.
 const SLICE_EVENTS: u64 = 64;
@@ -175,10 +180,26 @@ impl Translator {
         }
     }
 
+    /// Exchanges the interpreter, which keeps what a virtual processor has reached. Several
+    /// processors use the translator in turn, each with an interpreter of its own.
+    pub fn exchange_interpreter(&mut self, other: &mut Engine) {
+        std::mem::swap(&mut self.interpreter, other);
+    }
+
+    /// First address of every block executed so far, in ascending order.
+    pub fn blocks_reached(&self) -> impl Iterator<Item = u64> {
+        self.interpreter.blocks_reached()
+    }
+
     /// The instruction that led into the trap range; `None` if the last run or step met no trap, or
     /// began there.
     pub fn trapped_from(&self) -> Option<u64> {
         self.trapped_from
+    }
+
+    /// What is added to a guest address to reach its byte, and to reach its state.
+    pub fn bases(&self) -> (u64, u64) {
+        (self.windows.data_base(), self.windows.state_base())
     }
 
     /// What happened so far.
@@ -196,6 +217,28 @@ impl Translator {
 impl Translator {
     /// Runs until something needs the owner.
     pub fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        self.run_served(r, m, clock, &mut Serving::none())
+    }
+
+    /// The same, but calls into the trap range that translated code makes are served in place where
+    /// that is possible.
+    pub fn run_with(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        services: &mut impl Services,
+    ) -> Exit {
+        self.run_served(r, m, clock, &mut Serving::new(services))
+    }
+
+    fn run_served(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        serving: &mut Serving<'_>,
+    ) -> Exit {
         self.trapped_from = None;
         if m.frames_file().is_none() || m.is_tracking() || thread_pointer() != self.thread_pointer {
             return self.interpret(r, m, clock);
@@ -217,8 +260,11 @@ impl Translator {
             if self.breakpoints.contains(&r.rip) {
                 return Exit::Breakpoint;
             }
-            if let Some(exit) = self.once(r, m, clock) {
+            if let Some(exit) = self.once(r, m, clock, serving) {
                 return exit;
+            }
+            if m.is_tracking() {
+                return self.interpret(r, m, clock);
             }
         }
     }
@@ -243,7 +289,13 @@ impl Translator {
     }
 
     /// Runs some code; `None` if nobody is needed.
-    fn once(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Option<Exit> {
+    fn once(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        serving: &mut Serving<'_>,
+    ) -> Option<Exit> {
         let is_plain = !r.is_user && r.rflags & !PLAIN_FLAGS == 0;
         if !is_plain || !GuestAddr(r.rip).is_kernel_half() {
             return self.step_inside(r, m, clock);
@@ -257,7 +309,12 @@ impl Translator {
             return (exit != Exit::ClockLimit).then_some(exit);
         }
         match self.block_at(m, r.rip) {
-            Some(host) => self.enter(host, r, m, clock),
+            Some(host) => {
+                if self.interpreter.pass(r.rip) {
+                    self.reach(r.rip, host);
+                }
+                self.enter(host, r, m, clock, serving)
+            }
             None => self.step_inside(r, m, clock),
         }
     }
@@ -282,21 +339,44 @@ impl Translator {
         r: &mut Registers,
         m: &mut GuestMemory,
         clock: &mut Clock,
+        serving: &mut Serving<'_>,
     ) -> Option<Exit> {
         self.put_registers(r, clock);
+        serving.limit_events = clock.limit_events;
+        // Rust calculates as its own control bits say.
+        let served = if r.mxcsr & MXCSR_CONTROL == PLAIN_MXCSR { self.trap.clone() } else { 0..0 };
         let mut host = host;
         loop {
             self.windows.sync(m);
             self.counts.entries += 1;
+            serving.epoch = self.epoch;
             let context = self.code.context();
             context.entry = host;
             context.fault = 0;
-            self.code.run(self.stubs.enter);
-            let served = if self.code.context().fault == 0 {
-                self.serve(r, m)
-            } else {
-                self.serve_fault(r, m)
-            };
+            context.outcome = u64::from(Outcome::DONE);
+            self.code.run(self.stubs.enter, &served, serving, m);
+            if let Some(panic) = serving.panic.take() {
+                resume_unwind(panic);
+            }
+            let context = self.code.context();
+            if context.outcome == u64::from(Outcome::RETURN) {
+                context.gpr[0] = context.result;
+                context.gpr[4] = context.gpr[4].wrapping_add(8);
+                r.rip = context.return_to;
+                self.interpreter.arrive(r.rip, true);
+                self.get_registers(r, clock);
+                self.check_code(m);
+                return None;
+            }
+            if context.outcome == u64::from(Outcome::NEXT) {
+                r.rip = context.return_to;
+                self.interpreter.arrive(r.rip, false);
+                self.get_registers(r, clock);
+                self.check_code(m);
+                self.go_on_behind_string(m, r.rip);
+                return None;
+            }
+            let served = if context.fault == 0 { self.serve(r, m) } else { self.serve_fault(r, m) };
             match served {
                 Served::Resume(at) => host = at,
                 Served::Exit(exit) => {
@@ -317,6 +397,7 @@ impl Translator {
         let target = self.code.context().target;
         if number == u64::from(stubs::EXIT_INDIRECT_LIMIT.cast_unsigned()) {
             r.rip = target;
+            self.interpreter.arrive(target, true);
             return Served::Exit(Exit::ClockLimit);
         }
         let index = usize::try_from(number).unwrap_or(usize::MAX);
@@ -324,46 +405,20 @@ impl Translator {
         match leave.expect("code leaves by the exits that were made for it") {
             Leave::Step { rip } => {
                 r.rip = rip;
+                self.interpreter.arrive(rip, false);
                 Served::Go
             }
             Leave::Limit { target } => {
                 r.rip = target;
+                self.interpreter.arrive(target, true);
                 Served::Exit(Exit::ClockLimit)
             }
-            Leave::Link { target, site } => {
+            Leave::Link { target, site, is_branch } => {
                 r.rip = target;
+                self.interpreter.arrive(target, is_branch);
                 self.go_to(m, target, |this, host| this.patch(site, host))
             }
-            Leave::Indirect { rip, raised } if self.trap.contains(&target) => {
-                // The branch is done; only its event is not counted yet. A return has none.
-                let context = self.code.context();
-                context.left -= u64::from(raised <= 0 && target <= rip);
-                r.rip = target;
-                if context.left == 0 {
-                    return Served::Exit(Exit::ClockLimit);
-                }
-                self.trapped_from = Some(rip);
-                Served::Exit(Exit::Trap(GuestAddr(target)))
-            }
-            Leave::Indirect { rip, raised } => {
-                let is_code = GuestAddr(target).is_kernel_half()
-                    && GuestAddr(target).is_canonical()
-                    && self.index.contains_key(&target);
-                if is_code && !self.is_stop(target) {
-                    // The table has one place for several targets: the newest has it.
-                    if let Some(host) = self.index.get(&target).copied() {
-                        self.enter_target(target, host);
-                    }
-                }
-                // The branch runs again: it counts its own event and finds its own faults.
-                r.rip = rip;
-                let rsp = &mut self.code.context().gpr[4];
-                *rsp = rsp.wrapping_sub(raised.cast_unsigned());
-                if is_code && !self.is_stop(target) {
-                    return self.resume_at(rip);
-                }
-                Served::Go
-            }
+            Leave::Indirect { rip, done } => self.serve_indirect(m, r, rip, done),
         }
     }
 
@@ -383,6 +438,9 @@ impl Translator {
         let flushes = self.counts.flushes;
         match self.block_at(m, target) {
             Some(host) => {
+                if self.interpreter.pass(target) {
+                    self.reach(target, host);
+                }
                 // A flush takes the place to patch with it.
                 if flushes == self.counts.flushes {
                     then(self, host);
@@ -393,11 +451,65 @@ impl Translator {
         }
     }
 
-    /// Where the instruction at `rip` begins in the block that was left.
-    fn resume_at(&self, rip: u64) -> Served {
-        match self.index.get(&rip) {
-            Some(host) => Served::Resume(*host),
-            None => Served::Go,
+    /// An indirect branch at `rip` whose target is not in the table, or is in the trap range.
+    fn serve_indirect(
+        &mut self,
+        m: &mut GuestMemory,
+        r: &mut Registers,
+        rip: u64,
+        done: Done,
+    ) -> Served {
+        let target = self.code.context().target;
+        let is_trap = self.trap.contains(&target);
+        let is_possible = GuestAddr(target).is_kernel_half() && GuestAddr(target).is_canonical();
+        let host = if is_trap || self.is_stop(target) || !is_possible {
+            None
+        } else {
+            self.block_at(m, target)
+        };
+        let context = self.code.context();
+        if host.is_none() && !is_trap {
+            // The branch runs again, in the interpreter: it finds its own faults.
+            r.rip = rip;
+            self.interpreter.arrive(rip, false);
+            let rsp = &mut context.gpr[4];
+            match done {
+                Done::Jump => {}
+                Done::Return(raised) => *rsp = rsp.wrapping_sub(raised.cast_unsigned()),
+                Done::Call { over_undefined } => {
+                    let (at, before) = (GuestAddr(*rsp), context.overwritten.to_le_bytes());
+                    *rsp = rsp.wrapping_add(8);
+                    let written = m.write(Accessor::Machine, at, &before);
+                    assert!(written.is_ok(), "code wrote there just now");
+                    if over_undefined {
+                        m.set_state(at, 8, ByteState::UNDEFINED, None);
+                    }
+                }
+            }
+            return Served::Go;
+        }
+        // The branch is done; only its event may be left to count. A return has none, and a call
+        // that was to be served in place is counted.
+        let is_counted =
+            matches!(done, Done::Return(_)) || context.outcome == u64::from(Outcome::LEAVE);
+        context.left -= u64::from(!is_counted && target <= rip);
+        r.rip = target;
+        self.interpreter.arrive(target, true);
+        if context.left == 0 {
+            return Served::Exit(Exit::ClockLimit);
+        }
+        match host {
+            Some(host) => {
+                // The table has one place for several targets: the newest has it.
+                if self.interpreter.pass(target) {
+                    self.reach(target, host);
+                }
+                Served::Resume(host)
+            }
+            None => {
+                self.trapped_from = Some(rip);
+                Served::Exit(Exit::Trap(GuestAddr(target)))
+            }
         }
     }
 
@@ -434,6 +546,7 @@ impl Translator {
             context.gpr[1] = context.borrowed_rcx;
         }
         r.rip = rip;
+        self.interpreter.arrive(rip, false);
         let touched = if is_page { self.windows.touched(address) } else { Touched::Nothing };
         let has_entered = match touched {
             Touched::Data(at) | Touched::States(at) => self.windows.enter(m, at, is_store),
@@ -457,6 +570,7 @@ impl Translator {
         context.mxcsr = r.mxcsr;
         context.flags = (r.rflags & 0xd5 | 2) << 8 | r.rflags >> 11 & 1;
         context.left = clock.limit_events - clock.events;
+        context.over = 0;
     }
 
     fn get_registers(&mut self, r: &mut Registers, clock: &mut Clock) {
@@ -466,7 +580,7 @@ impl Translator {
         r.mxcsr = context.mxcsr;
         let status = context.flags >> 8 & 0xd5 | (context.flags & 1) << 11;
         r.rflags = r.rflags & !STATUS | status;
-        clock.events = clock.limit_events - context.left;
+        clock.events = clock.limit_events - context.left + context.over;
     }
 }
 
@@ -477,7 +591,7 @@ impl Translator {
     fn block_at(&mut self, m: &mut GuestMemory, rip: u64) -> Option<u64> {
         let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
         let targets = self.code.targets();
-        if targets.guest.get(slot) == Some(&rip) {
+        if targets.guest.get(slot) == Some(&rip.wrapping_neg()) {
             return targets.host.get(slot).copied();
         }
         if let Some(host) = self.index.get(&rip) {
@@ -495,7 +609,7 @@ impl Translator {
         };
         let (trap, breakpoints) = (self.trap.clone(), &self.breakpoints);
         let stops = |at: u64| trap.contains(&at) || breakpoints.contains(&at);
-        let draft = translate(m, rip, stops, &site).ok()?;
+        let draft = translate(m, rip, stops, &site)?;
         // Fetching may have made a page code: what was written into the windows is not any more.
         self.windows.sync(m);
         self.epoch = m.code_epoch();
@@ -532,26 +646,41 @@ impl Translator {
         self.pages.extend(pages);
         self.blocks.insert(site.at, Block { host: site.at, len, starts, owners });
         self.index.insert(rip, site.at);
-        self.enter_target(rip, site.at);
         Some(site.at)
     }
 
-    /// Makes a block known to indirect branches.
+    /// A branch leads to this block: notes it, and makes it known to indirect branches. They know
+    /// no other blocks but those behind string instructions, where no function begins.
+    fn reach(&mut self, rip: u64, host: u64) {
+        self.enter_target(rip, host);
+        self.interpreter.note_reached(rip);
+    }
+
+    /// The block behind a string instruction is found in the table, too.
+    fn go_on_behind_string(&mut self, m: &mut GuestMemory, rip: u64) {
+        if !self.is_stop(rip)
+            && let Some(host) = self.block_at(m, rip)
+        {
+            self.enter_target(rip, host);
+        }
+    }
+
+    /// Makes a block known to the stubs.
     fn enter_target(&mut self, rip: u64, host: u64) {
         let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
         let targets = self.code.targets();
         if let (Some(guest), Some(to)) = (targets.guest.get_mut(slot), targets.host.get_mut(slot)) {
-            (*guest, *to) = (rip, host);
+            (*guest, *to) = (rip.wrapping_neg(), host);
         }
     }
 
     /// Lets a jump lead to a block.
     fn patch(&mut self, site: u64, host: u64) {
         assert!(self.blocks.contains_key(&host), "jumps lead to the start of blocks");
-        let behind = site + 5;
+        let behind = site + 4;
         let Ok(distance) = i32::try_from(host.wrapping_sub(behind).cast_signed()) else { return };
         let offset = usize::try_from(site - self.code.start()).unwrap_or(usize::MAX);
-        self.code.write(offset.saturating_add(1), &distance.to_le_bytes());
+        self.code.write(offset, &distance.to_le_bytes());
     }
 
     /// Throws the translations away if code has changed.
@@ -572,10 +701,11 @@ impl Translator {
         self.blocks.clear();
         // Clearing what was entered is less than clearing the table.
         let targets = self.code.targets();
-        for rip in std::mem::take(&mut self.index).into_keys() {
+        let known = std::mem::take(&mut self.index).into_keys();
+        for rip in std::iter::once(0).chain(known) {
             let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
             if let Some(guest) = targets.guest.get_mut(slot) {
-                *guest = 0;
+                *guest = vacant(slot);
             }
         }
         self.pages.clear();
@@ -588,3 +718,11 @@ impl Translator {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod serve_tests;
+
+#[cfg(test)]
+#[path = "string_tests.rs"]
+mod string_tests;

@@ -5,11 +5,22 @@
 pub(crate) enum Leave {
     /// The interpreter runs the instruction at this address.
     Step { rip: u64 },
-    /// A branch or the end of a block leads to code that is not linked yet. `site` is the host
-    /// address of the jump to patch.
-    Link { target: u64, site: u64 },
+    /// A branch or the end of a block leads to code that is not linked yet. `site` is where
+    /// the distance of the jump to patch is. A block that was cut ends without a branch.
+    Link { target: u64, site: u64, is_branch: bool },
     /// A branch used up the clock.
     Limit { target: u64 },
-    /// An indirect branch at `rip` found no code. `raised` was added to rsp already.
-    Indirect { rip: u64, raised: i64 },
+    /// An indirect branch at `rip` found no code.
+    Indirect { rip: u64, done: Done },
+}
+
+/// What an indirect branch has done before it leads somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Nothing.
+    Jump,
+    /// The return address is pushed, over bytes that were all undefined or all defined.
+    Call { over_undefined: bool },
+    /// So much was added to rsp.
+    Return(i64),
 }

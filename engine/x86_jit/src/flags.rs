@@ -39,7 +39,8 @@ impl Live {
         Self { kept: self.kept & !set | reads, read: self.read & !set | reads }
     }
 
-    fn or(self, other: Self) -> Self {
+    /// What is live where the code goes on in one of two ways.
+    pub(crate) fn or(self, other: Self) -> Self {
         Self { kept: self.kept | other.kept, read: self.read | other.read }
     }
 }

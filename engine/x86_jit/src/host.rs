@@ -7,14 +7,18 @@
 use std::{
     arch::asm,
     fmt,
+    ops::Range,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use guest_memory::GuestMemory;
+
 use crate::{
     context::{Context, Places, Targets},
+    serve::{Serving, serve_string},
     signals,
 };
 
@@ -22,7 +26,7 @@ use crate::{
 pub(crate) const CODE_BYTES: usize = 32 << 20;
 const CODE_LENGTH: i64 = 32 << 20;
 /// Bytes of the part of it that holds the stubs.
-pub(crate) const STUB_BYTES: usize = 4096;
+pub(crate) const STUB_BYTES: usize = 8192;
 
 /// Why this host, process or thread cannot translate; the interpreter serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -253,13 +257,29 @@ impl CodeMemory {
 
     /// Calls the stub that enters the code; returns when the code leaves.
     ///
-    /// Containment rests on the verifier: only stubs and verified blocks are in the cache.
-    pub(crate) fn run(&mut self, enter: u64) {
+    /// Containment rests on the verifier: only stubs and verified blocks are in the cache. Calls of
+    /// `served` addresses go to whoever serves them, with the context and the last two arguments.
+    pub(crate) fn run(
+        &mut self,
+        enter: u64,
+        served: &Range<u64>,
+        serving: &mut Serving<'_>,
+        memory: &mut GuestMemory,
+    ) {
+        let (function, services) = serving.by.unwrap_or_default();
+        let context = self.context();
+        context.served_start = served.start;
+        context.served_bytes = if function == 0 { 0 } else { served.end - served.start };
+        (context.service, context.services) = (function, services);
+        context.string_service = (serve_string as *const ()).expose_provenance() as u64;
+        context.serving = (&raw mut *serving).expose_provenance() as u64;
+        context.memory = (&raw mut *memory).expose_provenance() as u64;
         let at = usize::try_from(enter).unwrap_or(0);
         let at = ptr::with_exposed_provenance::<()>(at);
         // SAFETY: `enter` is the address of the stub with this ABI; it keeps what a function must
         // keep. It writes the context, the targets' users and frames only, to which there is no
-        // reference now.
+        // reference now. The function that serves calls is the one that was made for these
+        // services; it gets all that it may use as references which nobody else uses meanwhile.
         let function = unsafe { std::mem::transmute::<*const (), extern "sysv64" fn()>(at) };
         function();
     }

@@ -19,7 +19,9 @@ mod engine;
 mod exits;
 mod flags;
 mod host;
+mod serve;
 mod signals;
+mod source;
 mod stubs;
 mod translate;
 mod verify;
@@ -27,4 +29,5 @@ mod windows;
 
 pub use engine::{Counts, Translator};
 pub use host::Unavailable;
+pub use serve::{Call, Reply, Services};
 pub use verify::Rejected;

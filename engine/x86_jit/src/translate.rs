@@ -1,28 +1,22 @@
 //! From guest instructions to a host block.
 //!
-//! A block is straight: it ends at the first branch, at an instruction for the interpreter, or at
-//! the end of a page. Each sequence is arranged so that a host fault anywhere in it finds the guest
-//! as it was before the instruction, up to borrowed registers that the owner of each host
-//! instruction names.
+//! Each sequence is arranged so that a host fault anywhere in it finds the guest as it was before
+//! the instruction, up to borrowed registers that the owner of each host instruction names.
 
 use guest_memory::{GuestAddr, GuestMemory};
 use iced_x86::{
     Code, IcedError, Instruction, InstructionInfoFactory, MemoryOperand, OpKind, Register,
-    RflagsBits,
 };
-use x86_ops::undefined_flags::{self, ever_undefined};
 
 use crate::{
-    allow::{Class, classify, is_pure_store},
+    allow::{Class, Strings, is_pure_store},
     context::Places,
     emit::{Emit, Label, Owner},
-    exits::Leave,
-    flags::{AT_CALL, AT_EXIT, Live, UNKNOWN, fetch, live_at},
+    exits::{Done, Leave},
+    flags::Live,
+    source::{End, read},
     stubs::{Stubs, gpr},
 };
-
-/// Longest block, in guest instructions.
-const MAX_INSTRUCTIONS: usize = 48;
 
 /// What a block is made for.
 #[derive(Clone, Copy, Debug)]
@@ -72,29 +66,10 @@ struct Cold {
 enum ColdKind {
     /// Leaves by the exit with this number.
     Leave(i32),
+    /// A call that stores its return address into bytes that are not all defined.
+    Call { ins: Instruction },
     /// A store into undefined bytes: the bytes become defined.
     Define { operand: Operand, store: Instruction, back: Label, rip: u64 },
-}
-
-/// How the block ends behind its last instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// With its branch.
-    Branch,
-    /// The code goes on here.
-    Cut(u64),
-    /// The interpreter runs what is here.
-    Step(u64),
-}
-
-/// Guest code of a block with what is live before each instruction.
-struct Source {
-    code: Vec<(Instruction, Class)>,
-    before: Vec<Live>,
-    end: End,
-    /// Live where a conditional branch goes if taken.
-    taken: Live,
-    pages: Vec<u64>,
 }
 
 /// Translates the block at `start`, which ends before any address that `stops` names.
@@ -103,8 +78,8 @@ pub(crate) fn translate(
     start: u64,
     stops: impl Fn(u64) -> bool,
     site: &Site,
-) -> Result<Draft, IcedError> {
-    let source = read(m, start, stops);
+) -> Option<Draft> {
+    let source = read(m, start, stops)?;
     let mut writer = Writer {
         e: Emit::new(site.places),
         site,
@@ -114,126 +89,21 @@ pub(crate) fn translate(
     };
     let mut starts = Vec::new();
     let numbered = source.code.iter().zip(&source.before).enumerate();
-    for (number, ((ins, class), live)) in numbered {
+    for (number, (step, live)) in numbered {
         writer.e.owner = Owner::of(u16::try_from(number).unwrap_or(u16::MAX));
-        starts.push((ins.ip(), writer.e.next()));
-        writer.instruction(ins, *class, *live, source.taken);
+        starts.push((step.ins.ip(), writer.e.next()));
+        writer.instruction(&step.ins, step.class, *live, step.taken);
     }
     writer.e.owner = Owner::of(u16::try_from(source.code.len()).unwrap_or(u16::MAX));
     let (End::Step(next) | End::Cut(next)) = source.end else {
-        return writer.finish(m, starts, &source.pages);
+        return writer.finish(m, starts, &source.pages).ok();
     };
     starts.push((next, writer.e.next()));
     match source.end {
         End::Step(rip) => writer.leave(Leave::Step { rip }),
-        _ => writer.link(next),
+        _ => writer.link(next, false),
     }
-    writer.finish(m, starts, &source.pages)
-}
-
-/// Reads the guest code of a block and finds out what is live.
-fn read(m: &mut GuestMemory, start: u64, stops: impl Fn(u64) -> bool) -> Source {
-    let mut pages = Vec::new();
-    let mut code: Vec<(Instruction, Class)> = Vec::new();
-    let mut at = start;
-    let mut end = loop {
-        let is_within = at & !0xfff == start & !0xfff;
-        if code.len() >= MAX_INSTRUCTIONS || !code.is_empty() && (!is_within || stops(at)) {
-            break End::Cut(at);
-        }
-        let Some(ins) = fetch(m, at, &mut pages) else { break End::Step(at) };
-        let class = classify(&ins);
-        if class == Class::Step || !fits(&ins) {
-            break End::Step(at);
-        }
-        code.push((ins, class));
-        at = ins.next_ip();
-        if ends_block(class) {
-            break End::Branch;
-        }
-    };
-    let (mut out, taken) = live_behind(m, &code, end, &mut pages);
-    loop {
-        let before = live_before(&code, out);
-        let Some(cut) = first_undefined(&code, &before, out) else {
-            return Source { code, before, end, taken, pages };
-        };
-        end = End::Step(code.get(cut).map_or(start, |(ins, _)| ins.ip()));
-        code.truncate(cut);
-        out = AT_EXIT;
-    }
-}
-
-/// Whether the displacement leaves room for what is added to it.
-fn fits(ins: &Instruction) -> bool {
-    let has_memory = (0..ins.op_count()).any(|n| ins.op_kind(n) == OpKind::Memory);
-    let disp = ins.memory_displacement64().cast_signed();
-    !has_memory || ins.is_ip_rel_memory_operand() || (-0x7fff_0000..0x7fff_0000).contains(&disp)
-}
-
-fn ends_block(class: Class) -> bool {
-    use Class::{Call, CallIndirect, Conditional, Jump, JumpIndirect, Return};
-    matches!(class, Call | CallIndirect | Conditional | Jump | JumpIndirect | Return(_))
-}
-
-/// What is live behind the block (before its branch is gone), and where its branch leads if taken.
-fn live_behind(
-    m: &mut GuestMemory,
-    code: &[(Instruction, Class)],
-    end: End,
-    pages: &mut Vec<u64>,
-) -> (Live, Live) {
-    let Some((last, class)) = code.last() else { return (AT_EXIT, UNKNOWN) };
-    match (end, class) {
-        (End::Step(_), _) => (AT_EXIT, UNKNOWN),
-        (End::Cut(next), _) => (live_at(m, next, pages), UNKNOWN),
-        (End::Branch, Class::Jump | Class::Call) => {
-            let live = live_at(m, last.near_branch_target(), pages);
-            (live, live)
-        }
-        (End::Branch, Class::Conditional) => {
-            let taken = live_at(m, last.near_branch_target(), pages);
-            let fall = live_at(m, last.next_ip(), pages);
-            (Live { kept: taken.kept | fall.kept, read: taken.read | fall.read }, taken)
-        }
-        (End::Branch, _) => (AT_CALL, UNKNOWN),
-    }
-}
-
-/// What is live before each instruction.
-fn live_before(code: &[(Instruction, Class)], out: Live) -> Vec<Live> {
-    let mut live = out;
-    let mut all: Vec<Live> = code
-        .iter()
-        .rev()
-        .map(|(ins, _)| {
-            live = live.before(ins);
-            live
-        })
-        .collect();
-    all.reverse();
-    all
-}
-
-/// The first instruction that leaves flags undefined which are read: the interpreter fixes them.
-fn first_undefined(code: &[(Instruction, Class)], before: &[Live], out: Live) -> Option<usize> {
-    let after = before.iter().skip(1).chain(std::iter::once(&out));
-    code.iter().zip(after).position(|((ins, class), after)| {
-        *class == Class::Copy && numbered_by_iced(ever_undefined(ins)) & after.read != 0
-    })
-}
-
-/// RFLAGS bits as iced numbers them.
-fn numbered_by_iced(rflags: u64) -> u32 {
-    let rows = [
-        (undefined_flags::CF, RflagsBits::CF),
-        (undefined_flags::PF, RflagsBits::PF),
-        (undefined_flags::AF, RflagsBits::AF),
-        (undefined_flags::ZF, RflagsBits::ZF),
-        (undefined_flags::SF, RflagsBits::SF),
-        (undefined_flags::OF, RflagsBits::OF),
-    ];
-    rows.iter().fold(0, |all, (bit, name)| if rflags & bit == 0 { all } else { all | name })
+    writer.finish(m, starts, &source.pages).ok()
 }
 
 struct Writer<'a> {
@@ -262,29 +132,22 @@ impl Writer<'_> {
             }
             Class::LowerStack(by) => self.lower_stack(ins, by),
             Class::Jump => self.count_and_link(ins, ins.near_branch_target(), taken),
-            Class::Conditional => {
-                let label = self.e.label();
-                let code = ins.code().as_near_branch();
-                self.e.branch(code, label);
-                self.link(ins.next_ip());
-                self.e.place(label);
-                self.count_and_link(ins, ins.near_branch_target(), taken);
-            }
+            Class::Conditional => self.conditional(ins, taken),
             Class::Call => {
                 self.push_return(ins, keeps);
                 self.count_and_link(ins, ins.near_branch_target(), taken);
             }
             Class::Return(extra) => {
                 let operand = stack_operand(0);
-                self.check_load(ins, &operand, keeps);
-                self.borrow(Register::RAX);
-                let from = self.data(&operand);
-                self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
+                self.put_rcx_away();
+                self.look(ins, &operand);
+                self.load_target(&operand);
                 let raised = 8 + i64::from(extra);
                 self.e.move_rsp(raised);
-                self.indirect(ins, raised);
+                self.indirect(ins, self.site.stubs.go_back, Done::Return(raised));
             }
-            Class::JumpIndirect | Class::CallIndirect => self.branch_indirect(ins, class, keeps),
+            Class::String(strings) => self.string(ins, strings),
+            Class::JumpIndirect | Class::CallIndirect => self.branch_indirect(ins, class),
         }
     }
 
@@ -359,12 +222,12 @@ impl Writer<'_> {
     /// Pushes the address behind `ins`. The register with the address is borrowed around the store.
     fn push_return(&mut self, ins: &Instruction, keeps: bool) {
         let operand = stack_operand(-8);
-        self.borrow(Register::RAX);
-        self.e.mov_imm64(Register::RAX, ins.next_ip());
+        self.borrow(Register::R11);
+        self.e.mov_imm64(Register::R11, ins.next_ip());
         let to = self.data(&operand);
-        let store = Instruction::with2(Code::Mov_rm64_r64, to, Register::RAX);
+        let store = Instruction::with2(Code::Mov_rm64_r64, to, Register::R11);
         self.store(ins, &operand, store, keeps);
-        self.give_back(Register::RAX);
+        self.give_back(Register::R11);
         self.e.move_rsp(-8);
     }
 
@@ -385,55 +248,131 @@ impl Writer<'_> {
         self.e.copy(ins);
     }
 
-    fn branch_indirect(&mut self, ins: &Instruction, class: Class, keeps: bool) {
-        if ins.op0_kind() == OpKind::Memory {
-            let operand = if ins.is_ip_rel_memory_operand() {
-                self.borrow(Register::RAX);
-                self.e.mov_imm64(Register::RAX, ins.memory_displacement64());
-                Operand { base: Register::RAX, ..Operand::of(ins) }
-            } else {
-                Operand::of(ins)
-            };
-            self.check_load(ins, &operand, keeps);
-            if !ins.is_ip_rel_memory_operand() {
-                self.borrow(Register::RAX);
-            }
-            let from = self.data(&operand);
-            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
-        } else {
-            self.borrow(Register::RAX);
+    /// The target goes to r11. Flags are kept throughout, since nobody knows who reads them there:
+    /// states are looked at in rcx, which is put away for all of the sequence.
+    fn branch_indirect(&mut self, ins: &Instruction, class: Class) {
+        if ins.op0_kind() == OpKind::Register {
+            self.borrow(Register::R11);
             let from = ins.op0_register();
-            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, from));
-        }
-        if class == Class::CallIndirect {
-            let operand = stack_operand(-8);
-            self.check_load(ins, &operand, keeps);
-            let p = self.e.places;
-            self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-            self.e.owner.has_rcx = true;
-            self.e.mov_imm64(Register::RCX, ins.next_ip());
-            let to = self.data(&operand);
-            self.e.push(Instruction::with2(Code::Mov_rm64_r64, to, Register::RCX));
-            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
-            self.e.owner.has_rcx = false;
-            self.e.move_rsp(-8);
-            self.indirect(ins, -8);
+            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
+            self.put_rcx_away();
+        } else if ins.is_ip_rel_memory_operand() {
+            self.borrow(Register::R11);
+            self.e.mov_imm64(Register::R11, ins.memory_displacement64());
+            self.put_rcx_away();
+            let operand = Operand { base: Register::R11, ..Operand::of(ins) };
+            self.look(ins, &operand);
+            let from = self.data(&operand);
+            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
         } else {
-            self.indirect(ins, 0);
+            let operand = Operand::of(ins);
+            if [operand.base, operand.index].contains(&Register::RCX) {
+                self.check_load(ins, &operand, true);
+                self.load_target(&operand);
+                self.put_rcx_away();
+            } else {
+                self.put_rcx_away();
+                self.look(ins, &operand);
+                self.load_target(&operand);
+            }
         }
+        if class == Class::JumpIndirect {
+            self.e.mov_imm64(Register::RCX, ins.ip());
+            self.indirect(ins, self.site.stubs.jump, Done::Jump);
+            return;
+        }
+        let operand = stack_operand(-8);
+        let is_undefined = self.e.label();
+        self.cold.push(Cold {
+            label: is_undefined,
+            owner: self.e.owner,
+            kind: ColdKind::Call { ins: *ins },
+        });
+        self.look_or(&operand, is_undefined);
+        self.finish_call(ins, false);
     }
 
-    /// Goes on at the guest address in rax, whose own value is borrowed.
-    fn indirect(&mut self, ins: &Instruction, raised: i64) {
+    /// A call whose return address goes to bytes that are not all defined: if they are all
+    /// undefined, they become defined.
+    fn call_undefined(&mut self, ins: &Instruction) {
+        let operand = stack_operand(-8);
+        let (define, cold) = (self.e.label(), self.cold_leave(Leave::Step { rip: ins.ip() }));
+        let states = self.states(&operand);
+        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, states));
+        let more = MemoryOperand::with_base_displ(Register::RCX, 1);
+        self.e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, more));
+        self.e.branch(Code::Jrcxz_rel8_64, define);
+        self.e.branch(Code::Jmp_rel32_64, cold);
+        self.e.place(define);
+        self.finish_call(ins, true);
+    }
+
+    /// Pushes the return address over bytes that may be touched, and goes to the target in r11.
+    /// What was there is kept, for targets that the processor objects to.
+    fn finish_call(&mut self, ins: &Instruction, over_undefined: bool) {
         let p = self.e.places;
-        let number = self.exit_number(Leave::Indirect { rip: ins.ip(), raised });
-        self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-        // A return counts no event.
-        let own = if raised > 0 { 0 } else { ins.ip() };
-        self.e.mov_imm64(Register::RCX, own);
+        let operand = stack_operand(-8);
+        let to = self.data(&operand);
+        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, to));
+        self.e.store(Code::Mov_rm64_r64, p.overwritten(), Register::RCX);
+        self.e.mov_imm64(Register::RCX, ins.next_ip());
+        self.e.push(Instruction::with2(Code::Mov_rm64_r64, to, Register::RCX));
+        if over_undefined {
+            let states = self.states(&operand);
+            self.e.push(Instruction::with2(Code::Mov_rm64_imm32, states, 0));
+        }
+        self.e.mov_imm64(Register::RCX, ins.ip());
+        self.e.move_rsp(-8);
+        self.indirect(ins, self.site.stubs.call, Done::Call { over_undefined });
+    }
+
+    /// Goes on at the guest address in r11. It and rcx are borrowed.
+    fn indirect(&mut self, ins: &Instruction, stub: u64, done: Done) {
+        let p = self.e.places;
+        let number = self.exit_number(Leave::Indirect { rip: ins.ip(), done });
         self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
-        self.e.jump_out(self.site.stubs.indirect);
+        self.e.jump_out(stub);
         self.e.owner = Owner::of(self.e.owner.guest);
+    }
+
+    /// Rust does what it can of the instruction; the interpreter does the rest.
+    fn string(&mut self, ins: &Instruction, strings: Strings) {
+        let p = self.e.places;
+        self.put_rcx_away();
+        self.borrow(Register::R11);
+        self.e.mov_imm64(Register::R11, ins.next_ip());
+        let number = self.exit_number(Leave::Step { rip: ins.ip() });
+        self.e.store_imm(Code::Mov_rm32_imm32, p.string(), i32::from(strings.number()));
+        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
+        self.e.jump_out(self.site.stubs.string);
+        self.e.owner = Owner::of(self.e.owner.guest);
+    }
+
+    fn load_target(&mut self, operand: &Operand) {
+        self.borrow(Register::R11);
+        let from = self.data(operand);
+        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
+    }
+
+    fn put_rcx_away(&mut self) {
+        let p = self.e.places;
+        self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+        self.e.owner.has_rcx = true;
+    }
+
+    /// Leaves unless all 8 bytes may be touched and are defined. rcx was put away.
+    fn look(&mut self, ins: &Instruction, operand: &Operand) {
+        let cold = self.cold_leave(Leave::Step { rip: ins.ip() });
+        self.look_or(operand, cold);
+    }
+
+    fn look_or(&mut self, operand: &Operand, cold: Label) {
+        let good = self.e.label();
+        let states = self.states(operand);
+        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, states));
+        self.e.branch(Code::Jrcxz_rel8_64, good);
+        self.e.branch(Code::Jmp_rel32_64, cold);
+        self.e.place(good);
     }
 }
 
@@ -465,16 +404,37 @@ impl Writer<'_> {
                 self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
             }
         }
-        self.link(target);
+        self.link(target, true);
+    }
+
+    /// A conditional branch; the code goes on behind it.
+    fn conditional(&mut self, ins: &Instruction, taken: Live) {
+        let target = ins.near_branch_target();
+        if target > ins.ip() {
+            self.link_by(ins.code().as_near_branch(), target, true);
+            return;
+        }
+        // Mostly a loop: what is taken needs no second jump.
+        let mut not = *ins;
+        not.negate_condition_code();
+        let label = self.e.label();
+        self.e.branch(not.code().as_near_branch(), label);
+        self.count_and_link(ins, target, taken);
+        self.e.place(label);
     }
 
     /// Goes on at a guest address; leaves until that is linked.
-    fn link(&mut self, target: u64) {
+    fn link(&mut self, target: u64, is_branch: bool) {
+        self.link_by(Code::Jmp_rel32_64, target, is_branch);
+    }
+
+    /// The same by another branch that ends in a distance of 4 bytes.
+    fn link_by(&mut self, code: Code, target: u64, is_branch: bool) {
         let exit = self.exits.len();
         let site = self.e.next();
         // It first leads to the cold code that leaves.
-        let cold = self.cold_leave(Leave::Link { target, site: 0 });
-        self.e.branch(Code::Jmp_rel32_64, cold);
+        let cold = self.cold_leave(Leave::Link { target, site: 0, is_branch });
+        self.e.branch(code, cold);
         self.links.push((site, exit));
     }
 
@@ -666,6 +626,7 @@ impl Writer<'_> {
             self.e.place(cold.label);
             match cold.kind {
                 ColdKind::Leave(number) => self.leave_by(number),
+                ColdKind::Call { ins } => self.call_undefined(&ins),
                 ColdKind::Define { operand, store, back, rip } => {
                     self.define(&operand, &store, back, rip);
                 }
@@ -678,7 +639,8 @@ impl Writer<'_> {
         let mut exits = self.exits;
         for (number, exit) in self.links {
             if let Some(Leave::Link { site, .. }) = exits.get_mut(exit) {
-                *site = at + u64::from(offset(number));
+                // The distance is at the end of the branch.
+                *site = at + u64::from(offset(number + 1)) - 4;
             }
         }
         let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number))).collect();
@@ -721,13 +683,17 @@ fn stack_operand(disp: i64) -> Operand {
     Operand { base: Register::RSP, index: Register::None, scale: 1, disp, size_bytes: 8 }
 }
 
-/// A register that the instruction does not use, and neither rsp nor rcx.
+/// A register that the instruction does not use, and neither rsp nor rcx. Those that guest code
+/// rarely waits for come first, unless the encoding of ah and its like excludes them.
 fn unused_register(ins: &Instruction) -> Register {
+    use Register::{AH, BH, CH, DH, R8, R10, R11, RAX, RBX, RDI, RDX, RSI};
     let mut factory = InstructionInfoFactory::new();
     let used = factory.info(ins);
     let is_free = |register: &Register| {
         !used.used_registers().iter().any(|used| used.register().full_register() == *register)
     };
-    let all = [Register::RAX, Register::RDX, Register::RBX, Register::RSI, Register::RDI];
-    all.into_iter().find(is_free).unwrap_or(Register::R8)
+    let is_old = (0..ins.op_count()).any(|n| [AH, BH, CH, DH].contains(&ins.op_register(n)));
+    let all = [R11, R10, R8, RAX, RDX, RBX, RSI, RDI];
+    let new = if is_old { 3 } else { 0 };
+    all.into_iter().skip(new).find(is_free).unwrap_or(RAX)
 }

@@ -58,6 +58,8 @@ struct Proved {
     /// rsp is at least the longest frame above the lower bound, and not above the upper one.
     above_low: bool,
     below_end: bool,
+    /// The 8 bytes at rsp were just pushed.
+    is_pushed: bool,
 }
 
 /// Checks a block that is to lie at `at`.
@@ -74,7 +76,8 @@ pub(crate) fn verify(bytes: &[u8], at: u64, rules: &Rules<'_>) -> Result<(), Rej
     if !matches!(last.code(), Code::Jmp_rel32_64) {
         return reject(offset_of(last, at), "the block does not end in a jump");
     }
-    let mut walk = Walk { at, rules, labels, proved: Proved::default(), looked: None };
+    let mut walk =
+        Walk { at, rules, labels, proved: Proved::default(), looked: None, behind_test: None };
     let mut rest = code.as_slice();
     while let Some((ins, behind)) = rest.split_first() {
         let used = walk.step(ins, behind)?;
@@ -128,7 +131,8 @@ fn check_branch(
     }
     let is_inside = target.wrapping_sub(at) < len as u64;
     let is_jump = ins.code() == Code::Jmp_rel32_64;
-    let is_known = [rules.stubs.exit, rules.stubs.indirect].contains(&target)
+    let Stubs { exit, jump, call, go_back, string, .. } = rules.stubs;
+    let is_known = [exit, jump, call, go_back, string].contains(&target)
         || !is_inside && (rules.is_block)(target);
     if is_jump && is_known {
         return Ok(None);
@@ -144,6 +148,8 @@ struct Walk<'a> {
     proved: Proved,
     /// A comparison that the next instruction has to branch on.
     looked: Option<Looked>,
+    /// What is proved at a label that only the test in front of it leads to.
+    behind_test: Option<(u64, Proved)>,
 }
 
 #[derive(Clone, Copy)]
@@ -164,15 +170,22 @@ impl Walk<'_> {
     /// Checks one instruction, and those behind it that belong to it; returns how many those are.
     fn step(&mut self, ins: &Instruction, behind: &[Instruction]) -> Result<usize, Rejected> {
         if self.labels.contains_key(&ins.ip()) {
-            self.proved = Proved::default();
+            let behind_test = self.behind_test.take().filter(|(ip, _)| *ip == ins.ip());
+            self.proved = behind_test.map(|(_, proved)| proved).unwrap_or_default();
             self.looked = None;
         }
         let looked = self.looked.take();
         if ins.flow_control() != FlowControl::Next {
+            if ins.near_branch_target() == self.rules.stubs.call && !self.proved.is_pushed {
+                return self.reject(ins, "a call that has not pushed where it returns to");
+            }
             self.branch(ins, looked);
             return Ok(0);
         }
         if let Some(used) = self.look_keeping_flags(ins, behind)? {
+            return Ok(used);
+        }
+        if let Some(used) = self.look_in_rcx(ins, behind)? {
             return Ok(used);
         }
         self.operands(ins)?;
@@ -224,13 +237,58 @@ impl Walk<'_> {
             && self.labels.get(&give.ip()) == Some(&1);
         let inside = [load, test, away].iter().any(|ins| self.labels.contains_key(&ins.ip()));
         if !is_tested || inside {
-            return self.reject(load, "states are loaded and not tested");
+            // It may be that rcx stays away for longer.
+            return Ok(None);
         }
         let Some(span) = self.states_span(load, size) else {
             return self.reject(load, "states at an address that cannot be followed");
         };
         self.proved.compared.push(span);
         Ok(Some(4))
+    }
+
+    /// The form for rcx that was put away before: 8 states are loaded, 1 is added if they are to be
+    /// all undefined, and `jrcxz` leads over a jump to a label that nothing else leads to.
+    fn look_in_rcx(
+        &mut self,
+        load: &Instruction,
+        behind: &[Instruction],
+    ) -> Result<Option<usize>, Rejected> {
+        let is_load = load.code() == Code::Mov_r64_rm64
+            && load.op0_register() == Register::RCX
+            && load.op1_kind() == OpKind::Memory
+            && load.segment_prefix() == Register::FS;
+        if !is_load {
+            return Ok(None);
+        }
+        let is_one_more = |ins: &Instruction| {
+            ins.code() == Code::Lea_r64_m
+                && (ins.op0_register(), ins.memory_base(), ins.memory_index())
+                    == (Register::RCX, Register::RCX, Register::None)
+                && ins.memory_displacement64() == 1
+        };
+        let skipped = usize::from(behind.first().is_some_and(is_one_more));
+        let [test, away, next, ..] = behind.get(skipped..).unwrap_or_default() else {
+            return self.reject(load, "states are loaded and not tested");
+        };
+        let is_tested = test.code() == Code::Jrcxz_rel8_64
+            && test.near_branch_target() == next.ip()
+            && away.code() == Code::Jmp_rel32_64
+            && self.labels.get(&next.ip()) == Some(&1);
+        let inside = behind.iter().take(skipped + 2);
+        if !is_tested || inside.into_iter().any(|ins| self.labels.contains_key(&ins.ip())) {
+            return self.reject(load, "states are loaded and not tested");
+        }
+        let span = self.states_span(load, 8);
+        let Some(span) = span.filter(|span| ![span.base, span.index].contains(&Register::RCX))
+        else {
+            return self.reject(load, "states at an address that cannot be followed");
+        };
+        // What is known about addresses with rcx is not any more.
+        self.registers(load)?;
+        self.proved.compared.push(span);
+        self.behind_test = Some((next.ip(), self.proved.clone()));
+        Ok(Some(skipped + 2))
     }
 
     /// The bytes whose states an instruction reads or writes, in guest terms.
@@ -331,11 +389,11 @@ impl Walk<'_> {
         let register = ins.op_register(1 - operand.min(1));
         let is_left = at(p.left()) && register == Register::RCX;
         let is_fine = match ins.code() {
-            Code::Mov_rm64_r64 => operand == 0 && (is_borrowed || is_left),
+            Code::Mov_rm64_r64 => operand == 0 && (is_borrowed || is_left || at(p.overwritten())),
             Code::Mov_r64_rm64 => {
                 operand == 1 && register != Register::RSP && (is_borrowed || is_left)
             }
-            Code::Mov_rm32_imm32 => at(p.exit()),
+            Code::Mov_rm32_imm32 => at(p.exit()) || at(p.string()),
             Code::Sub_rm64_imm8 => at(p.left()) && ins.immediate(1) == 1,
             Code::Cmp_r64_rm64 if register == Register::RSP => {
                 self.looked = match (at(p.stack_low()), at(p.stack_end())) {
@@ -371,6 +429,10 @@ impl Walk<'_> {
         if ins.mnemonic() == Mnemonic::Lea && ins.memory_base() == Register::RIP {
             return self.reject(ins, "a host address in a register");
         }
+        let is_push = is_rsp_constant && ins.memory_displacement64().cast_signed() == -8;
+        let pushed =
+            Span { base: Register::RSP, index: Register::None, scale: 1, low: -8, high: 0 };
+        let has_pushed = is_push && is_covered(&self.proved.stored, &pushed);
         let is_kept = |span: &Span| {
             (span.base == Register::None || !writes(ins, span.base))
                 && (span.index == Register::None || !writes(ins, span.index))
@@ -379,6 +441,7 @@ impl Walk<'_> {
         self.proved.stored.retain(is_kept);
         if writes(ins, Register::RSP) {
             (self.proved.above_low, self.proved.below_end) = (false, false);
+            self.proved.is_pushed = has_pushed;
         }
         Ok(())
     }

@@ -14,7 +14,19 @@ use crate::{context::Places, stubs::Stubs};
 const AT: u64 = 0x7000_0000_1000;
 const CONTEXT: u64 = 0x7000_0010_0000;
 const EXIT: u64 = 0x7000_0000_0100;
-const INDIRECT: u64 = 0x7000_0000_0200;
+const JUMP: u64 = 0x7000_0000_0200;
+const CALL: u64 = 0x7000_0000_0300;
+const GO_BACK: u64 = 0x7000_0000_0400;
+const STRING: u64 = 0x7000_0000_0500;
+const STUBS: Stubs = Stubs {
+    enter: 0x7000_0000_0000,
+    exit: EXIT,
+    fault: 0,
+    jump: JUMP,
+    call: CALL,
+    go_back: GO_BACK,
+    string: STRING,
+};
 const OTHER: u64 = 0x7000_0000_8000;
 /// What is added to displacements of states.
 const ADJUST: i64 = -0x740;
@@ -41,7 +53,7 @@ fn check(program: impl FnOnce(&mut CodeAssembler, CodeLabel)) -> Result<(), &'st
     let result = BlockEncoder::encode(64, block, BlockEncoderOptions::DONT_FIX_BRANCHES).unwrap();
     let rules = Rules {
         places: PLACES,
-        stubs: Stubs { enter: 0x7000_0000_0000, exit: EXIT, fault: 0, indirect: INDIRECT },
+        stubs: STUBS,
         state_adjust: ADJUST,
         is_block: &|host| host == OTHER,
     };
@@ -103,12 +115,57 @@ fn what_the_translator_makes_passes() {
             a.sub(qword_ptr(PLACES.left()), 1).unwrap();
             a.je(cold).unwrap();
             a.mov(rcx, 5_u64).unwrap();
-            a.jmp(INDIRECT).unwrap();
+            a.jmp(JUMP).unwrap();
+        },
+        |a, cold| {
+            // A call whose target and return address are looked at in rcx.
+            a.mov(rcx, qword_ptr(rbx + 16 + ADJUST).fs()).unwrap();
+            test_rcx(a, cold);
+            a.mov(rdx, qword_ptr(rbx + 16).gs()).unwrap();
+            push(a, cold);
+            a.lea(rsp, ptr(rsp - 8)).unwrap();
+            a.jmp(CALL).unwrap();
+        },
+        |a, cold| {
+            // The same over undefined bytes.
+            a.mov(rcx, qword_ptr(rsp - 8 + ADJUST).fs()).unwrap();
+            a.lea(rcx, ptr(rcx + 1)).unwrap();
+            test_rcx(a, cold);
+            a.mov(qword_ptr(rsp - 8).gs(), rax).unwrap();
+            a.mov(qword_ptr(rsp - 8 + ADJUST).fs(), 0).unwrap();
+            a.lea(rsp, ptr(rsp - 8)).unwrap();
+            a.jmp(CALL).unwrap();
+        },
+        |a, _| {
+            a.lea(rsp, ptr(rsp + 8)).unwrap();
+            a.jmp(GO_BACK).unwrap();
+        },
+        |a, _| {
+            a.mov(dword_ptr(PLACES.string()), 0x21).unwrap();
+            a.jmp(STRING).unwrap();
         },
     ];
     for (number, program) in good.iter().enumerate() {
         assert_eq!(check(program), Ok(()), "block {number}");
     }
+}
+
+/// Goes on if rcx is 0.
+fn test_rcx(a: &mut CodeAssembler, cold: CodeLabel) {
+    let mut fine = a.create_label();
+    a.jrcxz(fine).unwrap();
+    a.jmp(cold).unwrap();
+    a.set_label(&mut fine).unwrap();
+}
+
+/// Stores where a call returns to.
+fn push(a: &mut CodeAssembler, cold: CodeLabel) {
+    a.mov(rcx, qword_ptr(rsp - 8 + ADJUST).fs()).unwrap();
+    test_rcx(a, cold);
+    a.mov(rcx, qword_ptr(rsp - 8).gs()).unwrap();
+    a.mov(qword_ptr(PLACES.overwritten()), rcx).unwrap();
+    a.mov(rcx, 0x1234_u64).unwrap();
+    a.mov(qword_ptr(rsp - 8).gs(), rcx).unwrap();
 }
 
 /// Proves that rsp is inside the declared stack.
@@ -269,6 +326,63 @@ const STATES: &[Bad] = &[
     ("states in an instruction that is none of theirs", |a, _| {
         a.mov(rax, qword_ptr(rbx + ADJUST).fs()).unwrap();
     }),
+    ("states are loaded and not tested", |a, _| {
+        // Into rcx, for the guest to keep.
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+    }),
+    ("states are loaded and not tested", |a, cold| {
+        // Two are added.
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+        a.lea(rcx, ptr(rcx + 2)).unwrap();
+        test_rcx(a, cold);
+        a.mov(rax, qword_ptr(rbx).gs()).unwrap();
+    }),
+    ("states are loaded and not tested", |a, cold| {
+        // The test leads elsewhere.
+        let mut other = a.create_label();
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+        a.jrcxz(other).unwrap();
+        a.jmp(cold).unwrap();
+        a.nop().unwrap();
+        a.set_label(&mut other).unwrap();
+        a.mov(rax, qword_ptr(rbx).gs()).unwrap();
+    }),
+    ("states are loaded and not tested", |a, cold| {
+        // Somebody else comes in behind the test.
+        let mut fine = a.create_label();
+        a.jb(fine).unwrap();
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+        a.jrcxz(fine).unwrap();
+        a.jmp(cold).unwrap();
+        a.set_label(&mut fine).unwrap();
+        a.mov(rax, qword_ptr(rbx).gs()).unwrap();
+    }),
+    ("states are loaded and not tested", |a, cold| {
+        // Or at the test.
+        let mut test = a.create_label();
+        let mut fine = a.create_label();
+        a.jb(test).unwrap();
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+        a.set_label(&mut test).unwrap();
+        a.jrcxz(fine).unwrap();
+        a.jmp(cold).unwrap();
+        a.set_label(&mut fine).unwrap();
+        a.mov(rax, qword_ptr(rbx).gs()).unwrap();
+    }),
+    ("states at an address that cannot be followed", |a, cold| {
+        // The address is gone with its register.
+        a.mov(rcx, qword_ptr(rcx + ADJUST).fs()).unwrap();
+        test_rcx(a, cold);
+        a.mov(rax, qword_ptr(rcx).gs()).unwrap();
+    }),
+    ("guest memory without a check", |a, cold| {
+        // What was known with another rcx.
+        a.cmp(qword_ptr(rcx + ADJUST).fs(), 0).unwrap();
+        a.jne(cold).unwrap();
+        a.mov(rcx, qword_ptr(rbx + ADJUST).fs()).unwrap();
+        test_rcx(a, cold);
+        a.mov(rax, qword_ptr(rcx).gs()).unwrap();
+    }),
     ("states in an instruction that is none of theirs", |a, _| {
         a.add(qword_ptr(rbx + ADJUST).fs(), 1).unwrap();
     }),
@@ -307,6 +421,44 @@ const CONTROL: &[Bad] = &[
     ("a branch leads to no known place", |a, _| a.jmp(AT + 2).unwrap()),
     ("a branch leads to no known place", |a, _| a.je(EXIT).unwrap()),
     ("a branch leads to no known place", |a, _| a.jmp(0x7000_0000_0000_u64).unwrap()),
+    ("a call that has not pushed where it returns to", |a, _| a.jmp(CALL).unwrap()),
+    ("a call that has not pushed where it returns to", |a, cold| {
+        // Stored, but rsp is not there.
+        push(a, cold);
+        a.jmp(CALL).unwrap();
+    }),
+    ("a call that has not pushed where it returns to", |a, cold| {
+        // Lowered by something else.
+        push(a, cold);
+        a.lea(rsp, ptr(rsp - 16)).unwrap();
+        a.jmp(CALL).unwrap();
+    }),
+    ("a call that has not pushed where it returns to", |a, cold| {
+        // And moved once more.
+        push(a, cold);
+        a.lea(rsp, ptr(rsp - 8)).unwrap();
+        a.lea(rsp, ptr(rsp - 8)).unwrap();
+        a.jmp(CALL).unwrap();
+    }),
+    ("a call that has not pushed where it returns to", |a, cold| {
+        // A part of it.
+        look(a, cold);
+        a.cmp(qword_ptr(rsp - 8 + ADJUST).fs(), 0).unwrap();
+        a.jne(cold).unwrap();
+        a.mov(dword_ptr(rsp - 8).gs(), eax).unwrap();
+        a.lea(rsp, ptr(rsp - 8)).unwrap();
+        a.jmp(CALL).unwrap();
+    }),
+    ("a call that has not pushed where it returns to", |a, cold| {
+        // Another way leads in.
+        let mut inside = a.create_label();
+        a.jb(inside).unwrap();
+        push(a, cold);
+        a.lea(rsp, ptr(rsp - 8)).unwrap();
+        a.set_label(&mut inside).unwrap();
+        a.jmp(CALL).unwrap();
+    }),
+    ("a branch leads to no known place", |a, _| a.jmp(CALL + 1).unwrap()),
     ("control leaves in a way that cannot be followed", |a, _| a.ret().unwrap()),
     ("control leaves in a way that cannot be followed", |a, _| a.call(EXIT).unwrap()),
     ("control leaves in a way that cannot be followed", |a, _| a.jmp(rax).unwrap()),
@@ -350,6 +502,8 @@ const INSTRUCTIONS: &[Bad] = &[
         a.push(qword_ptr(rbx + 16).gs()).unwrap();
     }),
     ("memory is used without being an operand", |a, _| a.movsb().unwrap()),
+    ("memory is used without being an operand", |a, _| a.rep().movsq().unwrap()),
+    ("an operand that cannot be redirected", |a, _| a.rep().stosq().unwrap()),
     ("an operand that cannot be redirected", |a, _| a.stosb().unwrap()),
     ("a host address in a register", |a, _| a.lea(rax, ptr(CONTEXT)).unwrap()),
 ];
@@ -366,6 +520,20 @@ const FIELDS: &[Bad] = &[
         a.mov(qword_ptr(PLACES.stack_low()), rdx).unwrap();
     }),
     ("a field that blocks do not use so", |a, _| a.mov(qword_ptr(PLACES.targets()), rdx).unwrap()),
+    ("a field that blocks do not use so", |a, _| a.mov(qword_ptr(PLACES.service()), rdx).unwrap()),
+    ("a field that blocks do not use so", |a, _| a.mov(qword_ptr(PLACES.memory()), rdx).unwrap()),
+    ("a field that blocks do not use so", |a, _| {
+        a.mov(qword_ptr(PLACES.string_service()), rdx).unwrap();
+    }),
+    ("a field that blocks do not use so", |a, _| {
+        a.mov(dword_ptr(PLACES.string()), iced_x86::code_asm::edx).unwrap()
+    }),
+    ("a field that blocks do not use so", |a, _| {
+        a.mov(qword_ptr(PLACES.return_to()), rdx).unwrap();
+    }),
+    ("a field that blocks do not use so", |a, _| {
+        a.mov(qword_ptr(PLACES.served_bytes()), rdx).unwrap();
+    }),
     // The code itself.
     ("a field that blocks do not use so", |a, _| a.mov(qword_ptr(AT), rdx).unwrap()),
     ("a field that blocks do not use so", |a, _| a.mov(rsp, qword_ptr(PLACES.borrowed())).unwrap()),
@@ -393,17 +561,12 @@ fn what_it_must_not_make_is_rejected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count >= 70, "{count}");
+    assert!(count >= 90, "{count}");
 }
 
 #[test]
 fn bytes_that_do_not_end_or_do_not_decode_are_rejected() {
-    let rules = Rules {
-        places: PLACES,
-        stubs: Stubs { enter: 0, exit: EXIT, fault: 0, indirect: INDIRECT },
-        state_adjust: ADJUST,
-        is_block: &|_| false,
-    };
+    let rules = Rules { places: PLACES, stubs: STUBS, state_adjust: ADJUST, is_block: &|_| false };
     let reason = |bytes: &[u8]| verify(bytes, AT, &rules).map_err(|rejected| rejected.reason);
     assert_eq!(reason(&[]), Err("no code"));
     assert_eq!(reason(&[0x90]), Err("the block does not end in a jump"));

@@ -92,6 +92,11 @@ impl Windows {
         self.data_base
     }
 
+    /// What is added to a guest address to reach its state.
+    pub(crate) fn state_base(&self) -> u64 {
+        self.state_base
+    }
+
     /// Whether a guest address may ever be in the windows.
     pub(crate) fn can_enter(&self, at: u64) -> bool {
         (KERNEL_HALF_START.0..LAST_ENTERED).contains(&at)

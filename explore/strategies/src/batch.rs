@@ -16,6 +16,7 @@ use workloads::Script;
 use crate::{
     Campaign, Target,
     confirm::RunId,
+    deviations,
     machines::{self, Machines, Start},
     runner::{Conditions, RunResult},
 };
@@ -122,7 +123,9 @@ impl Campaign<'_> {
         keep: &mut impl FnMut(&Spec, RunResult) -> T,
     ) -> Option<T> {
         self.results.runs += 1;
-        let id = RunId { script: Some(spec.script), deviations: &spec.deviations };
+        let met = outcome.as_ref().map(|result| deviations::met(&spec.deviations, result)).ok();
+        let deviations = met.as_ref().unwrap_or(&spec.deviations);
+        let id = RunId { script: Some(spec.script), deviations };
         let judged = outcome.and_then(|result| self.judge(&result, id).map(|()| result));
         match judged {
             Ok(result) => Some(keep(spec, result)),

@@ -11,7 +11,7 @@ use choice_tape::Deviation;
 use events::{Origin, Question, SWITCH_POINT, USER_BYTES_CHANGE, USER_PAGE_GONE};
 use guest_memory::GuestAddr;
 use system::DeviceInfo;
-use verifier::Place;
+use verifier::{Place, counted};
 use workloads::{MarkSet, Script, plan};
 
 use crate::{
@@ -21,8 +21,11 @@ use crate::{
     coverage::Tally,
     deadlocks::Circle,
     judge::Key,
+    lock_step::FreeInstructions,
     machines::{self, Machines},
+    move_sets::MoveSets,
     portfolio::{Purse, Schedulable},
+    preemptions::MetPlaces,
     reduced::Reduced,
     runner::{Conditions, LoadResult, RunResult},
 };
@@ -91,6 +94,8 @@ pub struct Campaign<'a> {
     pub(crate) purse: Purse,
     /// Scripts whose schedule can be changed.
     pub(crate) schedulable: Vec<Schedulable>,
+    /// Runs with several moves, or moves during DriverEntry, whose schedule can be changed.
+    pub(crate) schedulable_sets: Vec<Schedulable>,
     /// Whether the campaign is to end, and why.
     pub(crate) cut: Option<Cut>,
     /// Runs that were planned and dropped because there were to be no more.
@@ -99,11 +104,17 @@ pub struct Campaign<'a> {
     pub(crate) fetches_tried: BTreeSet<(GuestAddr, u8, u32)>,
     /// Pairs of instructions that race, and in how many scripts that was followed up.
     pub(crate) races_tried: BTreeMap<(GuestAddr, GuestAddr), u32>,
+    /// By script the instructions that touch what several lanes touch, and those as free moments.
+    pub(crate) touching: BTreeMap<(usize, Vec<Deviation>), Vec<u32>>,
+    pub(crate) free_instructions: BTreeMap<usize, FreeInstructions>,
     /// Values written in parts: where the last part is written, and where the whole is read.
     pub(crate) torn_tried: BTreeSet<(GuestAddr, GuestAddr)>,
     /// Locks taken in a circle: where those in it go on with their first lock.
     pub(crate) circles: BTreeMap<Vec<GuestAddr>, Circle>,
     pub(crate) places_tried: BTreeSet<Place>,
+    pub(crate) move_sets: MoveSets,
+    /// Places of preemptions.
+    pub(crate) places_met: MetPlaces,
     /// Questions about neighbours in the friendly run of each script that did not end early.
     pub(crate) neighbours_asked: BTreeMap<usize, Vec<u32>>,
     pub(crate) compared: Option<Compared>,
@@ -158,6 +169,7 @@ impl<'a> Campaign<'a> {
             limit_events: settings.limit_events,
             keep_going: settings.keep_going,
             without: settings.without.clone(),
+            tier: settings.tier,
         };
         Self {
             target,
@@ -180,14 +192,19 @@ impl<'a> Campaign<'a> {
             phase: (Strategy::Friendly, 0),
             purse: Purse::default(),
             schedulable: Vec::new(),
+            schedulable_sets: Vec::new(),
             cut: None,
             dropped_runs: 0,
             suspects_tried: BTreeSet::new(),
             fetches_tried: BTreeSet::new(),
             races_tried: BTreeMap::new(),
+            touching: BTreeMap::new(),
+            free_instructions: BTreeMap::new(),
             torn_tried: BTreeSet::new(),
             circles: BTreeMap::new(),
             places_tried: BTreeSet::new(),
+            move_sets: MoveSets::default(),
+            places_met: MetPlaces::default(),
             neighbours_asked: BTreeMap::new(),
             compared: None,
             shown: BTreeSet::new(),
@@ -209,6 +226,9 @@ impl<'a> Campaign<'a> {
             begun += self.explore_scripts(begun..(begun + SCRIPTS_AT_A_TIME).min(count));
         }
         if is_ready && begun == count {
+            if self.tries(Strategy::Failures) {
+                self.explore_move_sets();
+            }
             self.explore_schedules();
         }
         // Behind all others: what happens without a neighbour is told without it.
@@ -218,15 +238,18 @@ impl<'a> Campaign<'a> {
         }
         let left = count - begun + self.dropped_runs;
         let done = self.results.runs;
+        let planned = counted(self.planned_runs(), "run");
         let text = match self.cut {
             Some(Cut::Time) => {
-                format!("the time given is over after {done} of {} runs", self.planned_runs())
+                format!("the time given is over after {done} of {planned}")
             }
             Some(Cut::Interrupt) => {
-                format!("interrupted after {done} of {} runs", self.planned_runs())
+                format!("interrupted after {done} of {planned}")
             }
             None if is_ready && left > 0 => {
-                format!("{done} runs were made, {left} more were planned")
+                let verb = |count| if count == 1 { "was" } else { "were" };
+                let (were, more) = (verb(done as usize), verb(left));
+                format!("{} {were} made, {left} more {more} planned", counted(done, "run"))
             }
             None => return self.finish(),
         };
@@ -335,6 +358,7 @@ impl<'a> Campaign<'a> {
         self.strategy = "load";
         let id = RunId { script: None, deviations: &[] };
         let start = self.start_of(&[]);
+        self.announce(None, &[], &[]);
         match machines::load(self.target, &self.conditions, &start) {
             Ok(LoadResult::Loaded(loaded)) => {
                 self.image_base = loaded.image_base;
@@ -345,9 +369,10 @@ impl<'a> Campaign<'a> {
                 });
                 self.tally.add_entries(loaded.entries.clone());
                 let facts = &self.target.facts;
+                let extent = self.settings.budget.extent;
                 let scripts = |marks| match &self.settings.plan {
                     Plan::Automatic => {
-                        let mut scripts = plan(facts, &self.devices, marks);
+                        let mut scripts = plan(facts, &self.devices, marks, extent);
                         scripts.retain(|script| !self.is_left_out(script.family));
                         scripts
                     }

@@ -142,6 +142,7 @@ impl Campaign<'_> {
         moments.sort_unstable();
         moments.dedup();
         let (load, run) = machines::part(id.deviations);
+        self.announce(id.script, &load, &run);
         runner::guarded(|| match runner::load(self.target, &self.conditions, &load, moments) {
             LoadResult::Loaded(mut loaded) => match id.script.and_then(|i| self.scripts.get(i)) {
                 Some(script) => Ok(loaded.run(script, &run)),

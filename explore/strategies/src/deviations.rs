@@ -2,7 +2,8 @@
 //! run with each other answer.
 //!
 //! A place is a call site and a call stack, so that a helper which allocates for many callers fails
-//! for each of them. A new move is a row of [`MOVES`] and a question of the kernel.
+//! for each of them. A new move is a row of [`MOVES`] and a question of the kernel. What comes of
+//! several moves in one run is the business of `move_sets`.
 
 use choice_tape::{ChoiceKind, Deviation};
 use events::{
@@ -10,13 +11,17 @@ use events::{
     Question, READ_ONLY_BUFFER, SUSPENSION, TIMER_EXPIRES, WAIT_TIMES_OUT,
 };
 
-use crate::{Campaign, batch::Spec, campaign::Base, machines};
+use verifier::Place;
+
+use crate::{Campaign, campaign::Base, machines, move_sets::MoveSet, runner::RunResult};
 
 /// A kind of question whose other answers are tried.
 struct Move {
     kind: ChoiceKind,
     /// At most so many of its answers are tried per place, from 1 on.
     answers: u32,
+    /// Whether it means that something is short, which others will feel as well.
+    is_shortage: bool,
     /// What happens, from how many questions of its kind there were with it and the answer.
     words: fn(u64, u32) -> String,
     /// What follows these words at the place where it happens.
@@ -27,36 +32,42 @@ const MOVES: &[Move] = &[
     Move {
         kind: POOL_FAILURE,
         answers: 1,
+        is_shortage: true,
         words: |number, _| format!("allocation {number} fails"),
         here: "here, as it may when memory is low",
     },
     Move {
         kind: MAPPING_FAILURE,
         answers: 1,
+        is_shortage: true,
         words: |number, _| format!("mapping {number} fails"),
         here: "here, as it may when page table entries are scarce",
     },
     Move {
         kind: CREATION_FAILURE,
         answers: 1,
+        is_shortage: true,
         words: |number, _| format!("creation {number} fails"),
         here: "here, as it may when resources are low",
     },
     Move {
         kind: NAME_TAKEN,
         answers: 1,
+        is_shortage: false,
         words: |number, _| format!("somebody else has the name of named object {number} already"),
         here: "when it is created here",
     },
     Move {
         kind: WAIT_TIMES_OUT,
         answers: 1,
+        is_shortage: false,
         words: |number, _| format!("wait {number} times out before anything is signalled"),
         here: "here",
     },
     Move {
         kind: TIMER_EXPIRES,
         answers: 2,
+        is_shortage: false,
         words: |number, answer| {
             let dpc = if answer == 1 { "" } else { " and its DPC runs on another processor" };
             format!("at cancel or setting {number} the timer has just expired{dpc}")
@@ -66,18 +77,21 @@ const MOVES: &[Move] = &[
     Move {
         kind: CANCEL_HERE,
         answers: 1,
+        is_shortage: false,
         words: |number, _| format!("the caller cancels the request at moment {number}"),
         here: "here",
     },
     Move {
         kind: READ_ONLY_BUFFER,
         answers: 1,
+        is_shortage: false,
         words: |number, _| format!("buffer {number} is in pages that the caller may only read"),
         here: "here",
     },
     Move {
         kind: SUSPENSION,
         answers: 1,
+        is_shortage: false,
         words: |number, _| format!("the caller's thread is suspended at moment {number}"),
         here: "here, by another one of its process",
     },
@@ -89,12 +103,31 @@ const SCRIPTS_AFTER_LOAD: usize = 12;
 
 /// The names of all moves: kinds of choice, and families of scripts.
 pub fn move_names() -> impl Iterator<Item = &'static str> {
-    CHOICE_KINDS.iter().map(|kind| kind.name).chain(workloads::FAMILIES.iter().copied())
+    CHOICE_KINDS.iter().map(|kind| kind.name).chain(workloads::family_names())
 }
 
 /// The move of a kind of question, if it is one.
 fn move_of(kind: u16) -> Option<&'static Move> {
     MOVES.iter().find(|known| known.kind.number == kind)
+}
+
+/// The name of the move that a deviation makes; empty if it is none.
+pub(crate) fn name_of(deviation: Deviation) -> &'static str {
+    move_of(deviation.kind).map_or("", |known| known.kind.name)
+}
+
+/// The deviations of a run but for moves that it never came to: without them it is the same.
+pub(crate) fn met(deviations: &[Deviation], run: &RunResult) -> Vec<Deviation> {
+    let is_met = |deviation: &&Deviation| {
+        let count = run.asked.get(&deviation.kind).copied().unwrap_or(0);
+        !is_move(**deviation) || deviation.ordinal < count
+    };
+    deviations.iter().filter(is_met).copied().collect()
+}
+
+/// Whether a deviation is a move, during DriverEntry or later.
+pub(crate) fn is_move(deviation: Deviation) -> bool {
+    move_of(machines::plain(deviation).kind).is_some()
 }
 
 /// What happens in words, if the deviation is a move.
@@ -110,18 +143,28 @@ pub(crate) fn in_words_here(question: &Question) -> Option<String> {
     move_of(kind).map(|known| format!("{words} {}", known.here))
 }
 
+/// Whether a kind of question is about something that may be short.
+pub(crate) fn is_shortage(kind: u16) -> bool {
+    move_of(kind).is_some_and(|known| known.is_shortage)
+}
+
+/// The kinds of question about what may be short.
+pub(crate) fn shortages() -> impl Iterator<Item = u16> {
+    MOVES.iter().filter(|known| known.is_shortage).map(|known| known.kind.number)
+}
+
 impl Campaign<'_> {
     /// The runs in which a question of a script's own is answered otherwise.
     pub(crate) fn deviate(&mut self, bases: &[Base]) {
         let mut list = Vec::new();
         for (script, base) in bases {
-            for asked in base.ledgers.questions().iter().skip(self.load_questions.len()) {
+            for asked in base.ledgers.questions().iter().skip(base.load.questions) {
                 let deviations = self.new_deviations(asked).into_iter();
-                let spec = |deviation| Spec { script: *script, deviations: vec![deviation] };
-                list.extend(deviations.map(spec));
+                let place = place_of(asked);
+                list.extend(deviations.map(|d| MoveSet::of_one(*script, place, d)));
             }
         }
-        self.explore_batch(&list, |_, _| ());
+        self.explore_sets(list);
     }
 
     /// The runs in which a question of DriverEntry is answered otherwise.
@@ -129,43 +172,54 @@ impl Campaign<'_> {
         let mut list = Vec::new();
         for asked in self.load_questions.clone() {
             let deviations = self.new_deviations(&asked).into_iter().map(machines::of_load);
-            list.extend(deviations.map(|d| Spec { script: 0, deviations: vec![d] }));
+            let place = place_of(&asked);
+            list.extend(deviations.map(|d| MoveSet::of_one(0, place, d)));
         }
-        let loaded = self.explore_batch(&list, |_, result| !result.ended_at_load);
+        let loaded = self.explore_sets(list);
         // A driver that did not load runs no script, and one that broke a rule on the way breaks it
         // again.
-        let others = 1..self.scripts.len().min(SCRIPTS_AFTER_LOAD);
-        let on_the_way = list.iter().zip(loaded).filter(|(_, loaded)| *loaded == Some(true));
-        let list: Vec<Spec> = on_the_way
-            .flat_map(|(spec, _)| others.clone().map(|script| Spec { script, ..spec.clone() }))
-            .collect();
-        self.explore_batch(&list, |_, _| ());
+        let list = loaded.iter().flat_map(|set| self.after_load(set)).collect();
+        self.explore_sets(list);
     }
 
-    /// The first other answer of a question that was answered kindly, if it is a move that other
-    /// schedules are to come with. A suspension is a schedule itself.
-    pub(crate) fn move_to_schedule(&self, question: &Question) -> Option<Deviation> {
-        let Question { kind, ordinal, answer, .. } = *question;
-        let known = move_of(question.kind).filter(|known| known.kind != SUSPENSION)?;
-        let is_new = answer == 0 && !self.is_left_out(known.kind.name);
-        // The last answer is the one that differs most.
-        let answer = known.answers.min(question.options.saturating_sub(1));
-        (is_new && answer > 0).then_some(Deviation { kind, ordinal, answer })
+    /// The same moves of DriverEntry before other scripts.
+    pub(crate) fn after_load(&self, set: &MoveSet) -> Vec<MoveSet> {
+        let others = 1..self.planned_scripts.min(SCRIPTS_AFTER_LOAD);
+        others.map(|script| set.before(script)).collect()
     }
 
-    /// What is to be tried for a question at a place where none was before.
-    fn new_deviations(&mut self, (asked, origin): &(Question, Origin)) -> Vec<Deviation> {
-        let Question { kind, ordinal, options, stack, answer } = *asked;
-        let Some(known) = move_of(asked.kind).filter(|_| answer == 0) else { return Vec::new() };
+    /// The other answers of a question that are tried, if it is a move.
+    pub(crate) fn other_answers(&self, question: &Question) -> Vec<Deviation> {
+        let Question { kind, ordinal, options, answer, .. } = *question;
+        let Some(known) = move_of(kind).filter(|_| answer == 0) else { return Vec::new() };
         if self.is_left_out(known.kind.name) {
-            return Vec::new();
-        }
-        if !self.places_tried.insert((kind, origin.ip, stack)) {
             return Vec::new();
         }
         let answers = 1..options.min(known.answers.saturating_add(1));
         answers.map(|answer| Deviation { kind, ordinal, answer }).collect()
     }
+
+    /// The first other answer of a question that was answered kindly, if it is a move that other
+    /// schedules are to come with. A suspension is a schedule itself.
+    pub(crate) fn move_to_schedule(&self, question: &Question) -> Option<Deviation> {
+        // The last answer is the one that differs most.
+        let last = self.other_answers(question).pop();
+        last.filter(|deviation| deviation.kind != SUSPENSION.number)
+    }
+
+    /// What is to be tried for a question at a place where none was before.
+    fn new_deviations(&mut self, asked: &(Question, Origin)) -> Vec<Deviation> {
+        let list = self.other_answers(&asked.0);
+        if list.is_empty() || !self.places_tried.insert(place_of(asked)) {
+            return Vec::new();
+        }
+        list
+    }
+}
+
+/// Where a question was asked.
+pub(crate) fn place_of((question, origin): &(Question, Origin)) -> Place {
+    (question.kind, origin.ip, question.stack)
 }
 
 #[cfg(test)]

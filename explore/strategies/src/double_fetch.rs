@@ -4,7 +4,7 @@ use choice_tape::Deviation;
 use events::{Seq, USER_BYTES_CHANGE, UserBytesChange};
 use rulebook::user_buffer::fetched_twice::{self, Change, FETCHED_TWICE, Suspect};
 use system::{Command, Stopped};
-use verifier::{Findings, RawFinding};
+use verifier::{Findings, RawFinding, counted};
 use workloads::MarkSet;
 
 use crate::{Campaign, confirm::RunId, runner::RunResult};
@@ -88,7 +88,8 @@ impl Campaign<'_> {
 
 fn raw_finding(suspect: &Suspect, change: Change, ends: [&RunResult; 3]) -> RawFinding {
     let size_bytes = change.between.size_bytes;
-    let message = format!("{size_bytes} bytes of the caller's memory are fetched again");
+    let (size, verb) = (counted(size_bytes, "byte"), if size_bytes == 1 { "is" } else { "are" });
+    let message = format!("{size} of the caller's memory {verb} fetched again");
     let mut findings = Findings::at(suspect.second.origin);
     let finding = findings.report(&FETCHED_TWICE, message);
     let first: Seq = suspect.first.origin.seq;

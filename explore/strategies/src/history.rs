@@ -43,6 +43,8 @@ fn in_words(moment: &Preemption) -> String {
         FreeMoment::BeforeCall(name) => format!("before {name}"),
         FreeMoment::AfterCall(name) => format!("after {name}"),
         FreeMoment::AfterIrqlChange => "after the change of its IRQL".to_owned(),
+        FreeMoment::BeforeInstruction => "before this instruction".to_owned(),
+        FreeMoment::AtEntry => "at the beginning".to_owned(),
     };
     let first = who(moment.who);
     if moment.kind == STANDSTILL.number {

@@ -16,9 +16,19 @@ impl Campaign<'_> {
     /// Takes note of how a run ended, and follows up what its monitors said.
     pub(crate) fn judge(&mut self, result: &RunResult, id: RunId<'_>) -> Result<(), String> {
         self.tally.add_requests(&result.ledgers);
-        let mut is_explained = false;
-        for raw in &result.findings {
-            is_explained |= self.follow_up(raw, id, result)?;
+        let (last, first): (Vec<_>, Vec<_>) =
+            result.findings.iter().partition(|raw| raw.is_last_resort);
+        let mut confirmed = Vec::new();
+        for raw in first {
+            if self.follow_up(raw, id, result)? {
+                confirmed.push(raw);
+            }
+        }
+        let mut is_explained = !confirmed.is_empty();
+        for raw in last {
+            let explains = |other: &&RawFinding| other.explains(raw);
+            is_explained =
+                confirmed.iter().any(explains) || self.follow_up(raw, id, result)? || is_explained;
         }
         if let Some(stopped) = &result.stopped
             && !is_explained
@@ -98,7 +108,7 @@ impl Campaign<'_> {
     }
 
     pub(crate) fn key(&self, raw: &RawFinding) -> Key {
-        let ip = raw.site_ip;
+        let ip = raw.elsewhere.iter().fold(raw.site_ip, |first, at| first.min(*at));
         let message = if ip.is_null() { raw.message.clone() } else { String::new() };
         (raw.rule.id, GuestAddr(ip.0.wrapping_sub(self.image_base)), message)
     }
@@ -120,7 +130,10 @@ impl Campaign<'_> {
                     }
                 }
             }
-            Stopped::Limit { what } => push_new(&mut self.results.limits, what.clone()),
+            Stopped::Limit { what } => {
+                let text = format!("a run reached its bound of {what}");
+                push_new(&mut self.results.limits, text);
+            }
         }
     }
 }

@@ -18,12 +18,17 @@ pub(crate) fn of_load(deviation: Deviation) -> Deviation {
     Deviation { kind: deviation.kind.saturating_add(OF_LOAD), ..deviation }
 }
 
+/// The same deviation wherever it is made.
+pub(crate) fn plain(deviation: Deviation) -> Deviation {
+    let of_load = if deviation.kind >= OF_LOAD { OF_LOAD } else { 0 };
+    Deviation { kind: deviation.kind - of_load, ..deviation }
+}
+
 /// Parts deviations into those of DriverEntry and those of what comes after it.
 pub(crate) fn part(deviations: &[Deviation]) -> (Vec<Deviation>, Vec<Deviation>) {
     let (load, run): (Vec<Deviation>, Vec<Deviation>) =
         deviations.iter().partition(|deviation| deviation.kind >= OF_LOAD);
-    let load = load.into_iter().map(|d| Deviation { kind: d.kind - OF_LOAD, ..d }).collect();
-    (load, run)
+    (load.into_iter().map(plain).collect(), run)
 }
 
 /// What makes a machine before the first command.

@@ -2,16 +2,17 @@
 
 use choice_tape::Deviation;
 use events::{
-    FILTER_ABOVE, HANDLE_ELSEWHERE, INTERRUPT_DELAY, INTERRUPT_PROCESSOR, INTERRUPT_TIME,
-    LIST_PREEMPTIONS, LOWER_DRIVER, NEXT_PROCESSOR, NEXT_THREAD, NO_SWITCH, PREEMPTION,
-    PRIORITY_SCHEDULE, RANDOM_SCHEDULE, REQUEST_ELSEWHERE, SHARED_INTERRUPT, STANDSTILL,
-    START_PROCESSOR, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SYSTEM_BUFFER_TAIL, TURN_LENGTH,
-    USER_BYTES_CHANGE, USER_PAGE_GONE,
+    FILTER_ABOVE, FREE_INSTRUCTION, HANDLE_ELSEWHERE, INTERRUPT_DELAY, INTERRUPT_PROCESSOR,
+    INTERRUPT_TIME, LIST_PREEMPTIONS, LOCK_STEP, LOWER_DRIVER, NEXT_PROCESSOR, NEXT_THREAD,
+    NO_SWITCH, PREEMPTION, PRIORITY_SCHEDULE, RANDOM_SCHEDULE, REQUEST_ELSEWHERE, SHARED_INTERRUPT,
+    STANDSTILL, START_PROCESSOR, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SYSTEM_BUFFER_TAIL,
+    TURN_LENGTH, USER_BYTES_CHANGE, USER_PAGE_GONE,
 };
 use system::Command;
+use verifier::counted;
 
 use crate::{
-    Campaign, confirm::RunId, deviations, machines, request, runner::RunResult,
+    Campaign, confirm::RunId, deviations, machines, move_sets, request, runner::RunResult,
     shrink::has_several_requests, symbols,
 };
 
@@ -30,7 +31,7 @@ const WORDS: &[(u16, Words)] = &[
     }),
     (PREEMPTION.number, |number, _| format!("a switch at kernel call {number}")),
     (TURN_LENGTH.number, |number, answer| {
-        format!("turn {number} ends after {answer} instructions")
+        format!("turn {number} ends after {}", counted(answer, "instruction"))
     }),
     (NEXT_PROCESSOR.number, |number, _| format!("another processor goes on at turn {number}")),
     (START_PROCESSOR.number, |number, _| format!("call {number} begins on another processor")),
@@ -42,6 +43,7 @@ const WORDS: &[(u16, Words)] = &[
         format!("a schedule by priority of depth {} (seed {})", answer % 8, answer / 8)
     }),
     (RANDOM_SCHEDULE.number, |_, answer| format!("the random schedule {answer}")),
+    (LOCK_STEP.number, |_, answer| format!("a schedule in step (seed {answer})")),
     (INTERRUPT_DELAY.number, |number, _| format!("interrupt {number} arrives later")),
     (INTERRUPT_PROCESSOR.number, |number, _| {
         format!("interrupt {number} arrives at another processor")
@@ -69,7 +71,7 @@ fn in_words(deviation: Deviation, place: impl Fn(u32) -> String) -> Option<Strin
             _ => format!("a switch in {}, arrival {answer}", place(ordinal)),
         });
     }
-    if kind == LIST_PREEMPTIONS.number {
+    if [LIST_PREEMPTIONS.number, FREE_INSTRUCTION.number].contains(&kind) {
         return None;
     }
     let words = || {
@@ -82,7 +84,13 @@ fn in_words(deviation: Deviation, place: impl Fn(u32) -> String) -> Option<Strin
 impl Campaign<'_> {
     /// What a run needs: answers of the kernel, then the requests if there are several.
     pub(crate) fn needs(&self, id: RunId<'_>, run: &RunResult) -> Vec<String> {
-        let (load, later) = machines::part(id.deviations);
+        let asked: Vec<(u16, u32)> =
+            move_sets::asked(run).map(|(_, question)| (question.kind, question.ordinal)).collect();
+        let met = |d: &Deviation| asked.iter().position(|at| *at == (d.kind, d.ordinal));
+        let mut deviations = id.deviations.to_vec();
+        // In the order in which they happen; what is no question of a place comes last.
+        deviations.sort_by_key(|deviation| met(deviation).unwrap_or(usize::MAX));
+        let (load, later) = machines::part(&deviations);
         let place = |rva| symbols::place(self.target, rva);
         let of_load = load.into_iter().filter_map(|deviation| in_words(deviation, place));
         let of_load = of_load.map(|words| format!("{words} in DriverEntry"));
@@ -107,13 +115,14 @@ impl Campaign<'_> {
 #[cfg(test)]
 mod tests {
     use choice_tape::Deviation;
-    use events::{CHOICE_KINDS, LIST_PREEMPTIONS};
+    use events::{CHOICE_KINDS, FREE_INSTRUCTION, LIST_PREEMPTIONS};
 
     use super::in_words;
 
     #[test]
     fn every_kind_has_words() {
-        for kind in CHOICE_KINDS.iter().filter(|kind| **kind != LIST_PREEMPTIONS) {
+        let changes_nothing = [LIST_PREEMPTIONS, FREE_INSTRUCTION];
+        for kind in CHOICE_KINDS.iter().filter(|kind| !changes_nothing.contains(kind)) {
             let deviation = Deviation { kind: kind.number, ordinal: 6, answer: 1 };
             let words = in_words(deviation, |rva| format!("here+{rva}"));
             let words = words.expect("the answer is a deviation");

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use choice_tape::Deviation;
-use events::{PREEMPTION, PRIORITY_SCHEDULE, RANDOM_SCHEDULE};
+use events::{LOCK_STEP, PREEMPTION, PRIORITY_SCHEDULE, RANDOM_SCHEDULE};
 use system::Command;
 use verifier::Place;
 use workloads::Script;
 
 use crate::{
-    Campaign, Profile, Strategy, batch::Spec, guarantee::Guarantee, machines, pct::Pct,
-    preemptions::Preemptions, random::RandomRuns, runner::RunResult,
+    Campaign, Profile, Strategy, batch::Spec, given, guarantee::Guarantee, lock_step::LockStep,
+    machines, pct::Pct, preemptions::Preemptions, random::RandomRuns, runner::RunResult,
 };
 
 /// A script that can be scheduled, and what its friendly run showed.
@@ -22,22 +22,25 @@ use crate::{
 pub(crate) struct Schedulable {
     /// Its number.
     pub(crate) script: usize,
-    /// A move of the kernel that every schedule comes with, if there is one.
-    pub(crate) given: Option<Deviation>,
+    /// Moves of the kernel that every schedule comes with.
+    pub(crate) given: Vec<Deviation>,
     /// It is DriverEntry that is scheduled, not what comes after.
     pub(crate) is_load: bool,
     /// Free moments of its friendly run.
     pub(crate) steps: u32,
     /// Threads and DPC lanes that it could interleave.
     pub(crate) lanes: u32,
+    /// A digest of what the driver called in its friendly run.
+    pub(crate) calls: u64,
     /// Moves that it could come with, and their places.
-    moves: Vec<(Place, Deviation)>,
+    pub(crate) moves: Vec<(Place, Deviation)>,
 }
 
 impl Schedulable {
     #[cfg(test)]
     pub(crate) fn plain(script: usize, steps: u32, lanes: u32) -> Self {
-        Self { script, given: None, is_load: false, steps, lanes, moves: Vec::new() }
+        let (given, moves) = (Vec::new(), Vec::new());
+        Self { script, given, is_load: false, steps, lanes, calls: 0, moves }
     }
 
     /// The run of its script with these deviations.
@@ -53,24 +56,20 @@ impl Schedulable {
     }
 }
 
-/// Scripts that are scheduled with the same failing request.
-const MOST_PER_MOVE: u32 = 2;
+/// Scripts in which the driver calls the same routines in the same order that are scheduled by
+/// priority, by chance and in step.
+const MOST_ALIKE: u32 = 2;
 
-/// Scripts with a failing request each, for mistakes that need both.
-fn with_moves(plain: &[Schedulable]) -> Vec<Schedulable> {
-    let mut met: BTreeMap<Place, u32> = BTreeMap::new();
-    let mut list = Vec::new();
-    for one in plain {
-        for &(place, deviation) in &one.moves {
-            let times = met.entry(place).or_default();
-            *times += 1;
-            if *times <= MOST_PER_MOVE {
-                let given = Some(deviation);
-                list.push(Schedulable { given, moves: Vec::new(), ..one.clone() });
-            }
-        }
-    }
-    list
+/// Of scripts in which the driver does the same the first ones: a schedule that is tried with many
+/// lengths of a buffer is not tried with other requests.
+fn unlike(all: &[Schedulable]) -> Vec<Schedulable> {
+    let mut met: BTreeMap<(bool, u32, u64), u32> = BTreeMap::new();
+    let is_new = |one: &&Schedulable| {
+        let times = met.entry((one.is_load, one.lanes, one.calls)).or_default();
+        *times += 1;
+        *times <= MOST_ALIKE
+    };
+    all.iter().filter(is_new).cloned().collect()
 }
 
 /// Where runs come from.
@@ -112,21 +111,30 @@ impl Campaign<'_> {
         let steps = base.moments.count();
         if script == 0 && self.load_moments > 0 {
             let (steps, lanes) = (self.load_moments, base.lanes.saturating_add(1));
-            let moves = Vec::new();
-            let load = Schedulable { script, given: None, is_load: true, steps, lanes, moves };
+            let (calls, moves) = (0, Vec::new());
+            let load = Schedulable {
+                script,
+                given: Vec::new(),
+                is_load: true,
+                steps,
+                lanes,
+                calls,
+                moves,
+            };
             self.schedulable.push(load);
         }
         if steps > 0 {
             // Time is a lane of its own where it may pass.
             let lanes = base.lanes.saturating_add(u32::from(base.moments.standstills > 0));
-            let asked = base.ledgers.questions().iter().skip(self.load_questions.len());
+            let asked = base.ledgers.questions().iter().skip(base.load.questions);
             let moves = asked.filter_map(|(question, origin)| {
                 let place = (question.kind, origin.ip, question.stack);
                 Some((place, self.move_to_schedule(question)?))
             });
             let moves = moves.collect();
             let is_load = false;
-            let one = Schedulable { script, given: None, is_load, steps, lanes, moves };
+            let (given, calls) = (Vec::new(), base.calls);
+            let one = Schedulable { script, given, is_load, steps, lanes, calls, moves };
             self.schedulable.push(one);
         }
     }
@@ -138,16 +146,24 @@ impl Campaign<'_> {
 
     /// Makes the runs with other schedules.
     pub(crate) fn explore_schedules(&mut self) {
-        if self.schedulable.is_empty() {
+        if self.schedulable.is_empty() && self.schedulable_sets.is_empty() {
             return;
         }
         self.schedulable = in_fair_order(&self.schedulable, &self.scripts);
-        let moves =
-            if self.tries(Strategy::Failures) { with_moves(&self.schedulable) } else { Vec::new() };
+        let sets = std::mem::take(&mut self.schedulable_sets);
+        let moves = match self.tries(Strategy::Failures) {
+            true => given::with_moves(&self.schedulable, sets),
+            false => Vec::new(),
+        };
+        let unlike = unlike(&self.schedulable);
+        let in_turns = given::in_turns(&moves);
         let mut sources: Vec<Box<dyn Source>> = vec![
-            Box::new(Preemptions::new(&self.schedulable, &moves)),
-            Box::new(Pct::new(&self.schedulable, &moves)),
-            Box::new(RandomRuns::new(&self.schedulable, &moves)),
+            // First what needs few switches: one is easier to follow than ten.
+            Box::new(Preemptions::of_plain(&self.schedulable)),
+            Box::new(LockStep::new(&unlike, &in_turns, &self.scripts)),
+            Box::new(Preemptions::with_moves(in_turns)),
+            Box::new(Pct::new(&unlike, &moves)),
+            Box::new(RandomRuns::new(&unlike, &moves)),
         ];
         sources.retain(|source| self.tries(source.strategy()));
         let budget = self.settings.budget;
@@ -203,6 +219,7 @@ impl Campaign<'_> {
                 Strategy::Friendly | Strategy::Failures => true,
                 Strategy::Races => budget.has_races,
                 Strategy::Neighbours => self.settings.profile == Profile::Strict,
+                Strategy::LockStep => has_schedules && !self.is_left_out(LOCK_STEP.name),
                 Strategy::Preempt => has_schedules && !self.is_left_out(PREEMPTION.name),
                 Strategy::Pct => has_schedules && !self.is_left_out(PRIORITY_SCHEDULE.name),
                 Strategy::Random => has_schedules && !self.is_left_out(RANDOM_SCHEDULE.name),
@@ -223,5 +240,21 @@ impl Campaign<'_> {
     /// What was really completed.
     pub(crate) fn guarantee(&mut self) -> &mut Guarantee {
         &mut self.results.guarantee
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_ALIKE, Schedulable, unlike};
+
+    #[test]
+    fn scripts_in_which_the_driver_does_the_same_count_a_few_times() {
+        let one = |script, calls| Schedulable { calls, ..Schedulable::plain(script, 4, 2) };
+        let mut all: Vec<Schedulable> = (0..10).map(|script| one(script, 7)).collect();
+        all.push(one(10, 8));
+        all.push(Schedulable { is_load: true, ..one(0, 7) });
+        let kept: Vec<usize> = unlike(&all).iter().map(|one| one.script).collect();
+        assert_eq!(kept, [0, 1, 10, 0]);
+        assert_eq!(MOST_ALIKE, 2);
     }
 }

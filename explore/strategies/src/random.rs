@@ -6,6 +6,7 @@ use events::RANDOM_SCHEDULE;
 use crate::{
     Campaign, Strategy,
     batch::Spec,
+    given::Turns,
     portfolio::{Schedulable, Source},
 };
 
@@ -53,13 +54,14 @@ impl Rounds {
 #[derive(Debug)]
 pub(crate) struct RandomRuns {
     plain: Rounds,
-    with_moves: Rounds,
+    with_moves: Turns<Rounds>,
     proposed: usize,
 }
 
 impl RandomRuns {
-    pub(crate) fn new(plain: &[Schedulable], with_moves: &[Schedulable]) -> Self {
-        Self { plain: Rounds::new(plain), with_moves: Rounds::new(with_moves), proposed: 0 }
+    pub(crate) fn new(plain: &[Schedulable], with_moves: &[Vec<Schedulable>]) -> Self {
+        let with_moves = Turns::new(with_moves.iter().map(|scripts| Rounds::new(scripts)));
+        Self { plain: Rounds::new(plain), with_moves, proposed: 0 }
     }
 }
 
@@ -74,7 +76,8 @@ impl Source for RandomRuns {
 
     fn propose(&mut self, _: &mut Campaign<'_>) -> Result<Vec<Spec>, (usize, String)> {
         let mut list = self.plain.take(BATCH.0);
-        list.extend(self.with_moves.take(BATCH.1));
+        let left = BATCH.0 + BATCH.1 - list.len();
+        list.extend(self.with_moves.take(left, |rounds| rounds.take(1).pop()));
         self.proposed = list.len();
         Ok(list)
     }

@@ -1,6 +1,6 @@
 //! Scripts without some of their requests.
 //!
-//! Requests are numbered in the order in which they stand, each of those that go together by
+//! Requests are numbered in the order in which they stand, each of those of several callers by
 //! itself. The numbers stand in replay tokens.
 
 use std::sync::Arc;
@@ -26,10 +26,7 @@ pub(crate) fn count(script: &Script) -> u32 {
 }
 
 fn width(command: &Command) -> usize {
-    match command {
-        Command::Together(commands) => commands.len(),
-        _ => 1,
-    }
+    command.parts().len()
 }
 
 /// The number of the first request of each command.
@@ -55,24 +52,31 @@ pub(crate) fn kept(script: &Script, dropped: &[u32]) -> Vec<Vec<u32>> {
 /// The script without these requests.
 pub(crate) fn without(script: &Script, dropped: &[u32]) -> Script {
     let is_kept = |number: &u32| dropped.binary_search(number).is_err();
-    let mut commands = Vec::new();
-    for (first, command) in first_numbers(script).into_iter().zip(&script.commands) {
-        match command {
-            Command::Together(list) => {
-                let numbered = (first..).zip(list);
-                let kept: Vec<Command> = numbered
-                    .filter(|(number, _)| is_kept(number))
-                    .map(|(_, command)| command.clone())
-                    .collect();
-                if !kept.is_empty() {
-                    commands.push(Command::Together(kept));
-                }
-            }
-            command if is_kept(&first) => commands.push(command.clone()),
-            _ => {}
+    let mut next = 0;
+    let commands =
+        script.commands.iter().filter_map(|command| kept_of(command, &mut next, &is_kept));
+    let commands = commands.collect();
+    Script { about: script.about.clone(), family: script.family, commands }
+}
+
+/// What is left of a command, whose first part has the next number.
+fn kept_of(command: &Command, next: &mut u32, is_kept: &impl Fn(&u32) -> bool) -> Option<Command> {
+    let mut of_list = |list: &[Command]| -> Vec<Command> {
+        list.iter().filter_map(|command| kept_of(command, next, is_kept)).collect()
+    };
+    match command {
+        Command::Together(list) => {
+            Some(of_list(list)).filter(|list| !list.is_empty()).map(Command::Together)
+        }
+        Command::Sequence(list) => {
+            Some(of_list(list)).filter(|list| !list.is_empty()).map(Command::Sequence)
+        }
+        single => {
+            let number = *next;
+            *next = next.saturating_add(1);
+            is_kept(&number).then(|| single.clone())
         }
     }
-    Script { about: script.about.clone(), family: script.family, commands }
 }
 
 impl Campaign<'_> {
@@ -126,5 +130,20 @@ mod tests {
         assert_eq!(without(&script, &[0, 1, 2]).commands, [Command::Unload]);
         assert_eq!(without(&script, &[]), script);
         assert_eq!(kept(&script, &[0, 2]), [vec![1], vec![3]]);
+    }
+
+    #[test]
+    fn each_command_of_a_sequence_counts() {
+        let cancel = |file| Command::Cancel { file: FileRef(file) };
+        let sequence =
+            |files: &[u32]| Command::Sequence(files.iter().map(|file| cancel(*file)).collect());
+        let together = Command::Together(vec![sequence(&[1, 2]), sequence(&[3]), cancel(4)]);
+        let commands = vec![cancel(0), together, Command::Unload];
+        let script = Script { about: String::new(), family: "", commands };
+        assert_eq!((count(&script), first_numbers(&script)), (6, vec![0, 1, 5]));
+        let rest = without(&script, &[0, 1, 3]);
+        let together = Command::Together(vec![sequence(&[2]), cancel(4)]);
+        assert_eq!(rest.commands, [together, Command::Unload]);
+        assert_eq!(kept(&script, &[0, 1, 3]), [vec![2, 4], vec![5]]);
     }
 }

@@ -3,7 +3,7 @@
 use choice_tape::Deviation;
 use events::{SWITCH_POINT, USER_BYTES_CHANGE};
 use sha2::{Digest as _, Sha256};
-use workloads::Script;
+use workloads::{Extent, Script};
 
 use crate::{Campaign, Plan, ReplayToken, Results, confirm::RunId};
 
@@ -41,6 +41,8 @@ impl Campaign<'_> {
     pub fn replay(mut self, token: &ReplayToken) -> Result<Results, ReplayError> {
         // What a token names is shown as it is.
         self.settings.shrink_runs = 0;
+        // A token may name a script of any budget.
+        self.settings.budget.extent = Extent::Deep;
         let (expected, found) = (token.image, self.target.image_mark());
         if expected != found {
             return Err(ReplayError::OtherImage { expected, found });

@@ -1,7 +1,7 @@
 //! Words for what the outside world does in a run.
 
 use system::{BufferSpec, Command, DeviceAccess, DeviceInfo, OtherRequest};
-use verifier::Step;
+use verifier::{Step, counted};
 use workloads::Script;
 
 /// A command in words: `write of 8 bytes to \??\Zero`.
@@ -29,12 +29,15 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
         Command::Idle { .. } => "rest".to_owned(),
         Command::Interrupt { vector, .. } => format!("interrupt {vector:#x}"),
         Command::Together(commands) => {
-            let words: Vec<String> =
-                commands.iter().map(|command| in_words(command, script)).collect();
-            format!("together: {}", words.join(" | "))
+            format!("together: {}", list_in_words(commands, script).join(" | "))
         }
+        Command::Sequence(commands) => list_in_words(commands, script).join(", then "),
         Command::Shutdown => "system shutdown".to_owned(),
     }
+}
+
+fn list_in_words(commands: &[Command], script: Option<&Script>) -> Vec<String> {
+    commands.iter().map(|command| in_words(command, script)).collect()
 }
 
 fn other_in_words(request: OtherRequest) -> &'static str {
@@ -58,16 +61,21 @@ fn offset(offset_bytes: i64) -> String {
 fn place(buffer: &BufferSpec) -> String {
     match buffer {
         BufferSpec::Null { length_bytes: 0 } => "none".to_owned(),
-        BufferSpec::Null { length_bytes } => format!("{length_bytes} bytes at a null pointer"),
-        BufferSpec::User { length_bytes, .. } => format!("{length_bytes} bytes"),
+        BufferSpec::Null { length_bytes } => format!("{} at a null pointer", bytes(*length_bytes)),
+        BufferSpec::User { length_bytes, .. } => bytes(*length_bytes),
         BufferSpec::Canary { length_bytes } => {
-            format!("{length_bytes} bytes at a kernel address")
+            format!("{} at a kernel address", bytes(*length_bytes))
         }
     }
 }
 
+fn bytes(length_bytes: u32) -> String {
+    counted(length_bytes, "byte")
+}
+
 fn path(script: &Script) -> Option<&str> {
-    script.commands.iter().find_map(|command| match command {
+    let mut each = script.commands.iter().flat_map(Command::parts);
+    each.find_map(|command| match command {
         Command::Open { path, .. } => Some(path.as_str()),
         _ => None,
     })

@@ -12,12 +12,17 @@ use guest_memory::{GuestAddr, Logged};
 use nt_abi::NtStatus;
 use system::{
     Command, DeviceInfo, FileRef, Machine, MachineConfig, MachineSnapshot, Reply, StackFrame,
-    Stopped,
+    Stopped, Tier,
 };
 use verifier::{Ledgers, Options, RawFinding, Rule, Verifier};
 use workloads::Script;
 
-use crate::{Target, digest::Digest};
+use crate::{
+    Target,
+    digest::Digest,
+    machines,
+    prefixes::{Beginning, Prefixes},
+};
 
 /// What every run of a campaign has in common.
 #[derive(Clone, Debug)]
@@ -29,6 +34,7 @@ pub(crate) struct Conditions {
     pub(crate) limit_events: u64,
     pub(crate) keep_going: bool,
     pub(crate) without: Vec<&'static Rule>,
+    pub(crate) tier: Tier,
 }
 
 impl Conditions {
@@ -60,10 +66,16 @@ pub(crate) struct RunResult {
     pub(crate) neighbours_asked: Vec<u32>,
     /// True if DriverEntry failed, or was not survived.
     pub(crate) ended_at_load: bool,
+    /// What DriverEntry met.
+    pub(crate) load: LoadSide,
     /// What chance answered, if that is known and anything was found.
     pub(crate) by_chance: Vec<Deviation>,
     /// How many questions of each kind were asked when each command began.
     pub(crate) asked_at: Vec<BTreeMap<u16, u32>>,
+    /// How many were asked in all; those of DriverEntry have kinds of their own.
+    pub(crate) asked: BTreeMap<u16, u32>,
+    /// A digest of the kernel routines that the driver called, in order.
+    pub(crate) calls: u64,
     /// How often its schedule could have changed.
     pub(crate) moments: Moments,
     /// Threads and processors that ran routines of the driver, at most.
@@ -92,6 +104,15 @@ impl Moments {
     pub(crate) fn count(self) -> u32 {
         self.preemptions.saturating_add(self.standstills)
     }
+}
+
+/// What DriverEntry met, apart from what came after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LoadSide {
+    /// How many of the questions of a run were its own: the first ones.
+    pub(crate) questions: usize,
+    /// Free moments while it ran.
+    pub(crate) moments: Moments,
 }
 
 /// What a run watches.
@@ -123,6 +144,7 @@ pub(crate) struct Loaded {
     snapshot: MachineSnapshot,
     conditions: Conditions,
     blocks_known: BTreeSet<u32>,
+    prefixes: Prefixes,
     /// Devices that exist then.
     pub(crate) devices: Vec<DeviceInfo>,
     /// Where the image is.
@@ -133,6 +155,10 @@ pub(crate) struct Loaded {
     pub(crate) load_failure: Option<NtStatus>,
     /// Questions that DriverEntry met.
     pub(crate) questions: Vec<(Question, Origin)>,
+    /// How many of each kind, if kinds are those of DriverEntry.
+    asked: BTreeMap<u16, u32>,
+    /// What chance answered, alike.
+    by_chance: Vec<Deviation>,
     /// Free moments while it ran.
     pub(crate) moments: Moments,
     /// Questions of DriverEntry about neighbours: how many of each kind.
@@ -142,6 +168,12 @@ pub(crate) struct Loaded {
 /// How many questions of each kind about neighbours were asked.
 fn neighbours_asked(machine: &Machine) -> Vec<u32> {
     NEIGHBOURS.iter().map(|kind| machine.tape().asked(*kind)).collect()
+}
+
+/// How many questions of each kind DriverEntry met, by kinds of its own.
+fn of_load(tape: &Tape) -> impl Iterator<Item = (u16, u32)> {
+    let asked = tape.asked_by_kind().iter();
+    asked.map(|(kind, count)| (kind.saturating_add(machines::OF_LOAD), *count))
 }
 
 /// What came of loading.
@@ -174,6 +206,7 @@ pub(crate) fn load(
         trace: false,
         processors: conditions.processors,
         lines: target.lines.clone(),
+        tier: conditions.tier,
     };
     let without = conditions.without.clone();
     let options = Options { keep_going: conditions.keep_going, without };
@@ -188,7 +221,9 @@ pub(crate) fn load(
         Ok(reply) => {
             let load_failure = match reply {
                 Reply::Done { status, .. } if !status.is_success() => Some(status),
-                Reply::Done { .. } | Reply::Pending | Reply::Together(_) => None,
+                Reply::Done { .. } | Reply::Pending | Reply::Together(_) | Reply::Sequence(_) => {
+                    None
+                }
                 // DriverEntry waits for something that never comes.
                 Reply::Blocked => Some(NtStatus::STATUS_TIMEOUT),
             };
@@ -201,17 +236,23 @@ pub(crate) fn load(
             let verifier = machine.observer().as_any().downcast_ref::<Verifier>();
             let questions = verifier.map(|v| v.ledgers().questions().to_vec()).unwrap_or_default();
             let neighbours_asked = neighbours_asked(&machine);
+            let asked = of_load(machine.tape()).collect();
+            let by_chance = machine.tape().by_chance().unwrap_or_default();
+            let by_chance = by_chance.into_iter().map(machines::of_load).collect();
             let conditions = conditions.clone();
             let loaded = Loaded {
                 machine,
                 snapshot,
                 conditions,
                 blocks_known: BTreeSet::new(),
+                prefixes: Prefixes::default(),
                 devices,
                 image_base,
                 entries,
                 load_failure,
                 questions,
+                asked,
+                by_chance,
                 moments,
                 neighbours_asked,
             };
@@ -222,7 +263,12 @@ pub(crate) fn load(
                 Progress { last_command: Some(Command::Load), ..Progress::default() };
             let result = progress.result(&mut machine, Some(stopped));
             let blocks = machine.coverage().blocks;
-            let result = RunResult { ended_at_load: true, blocks, ..result };
+            let (questions, moments) = (result.ledgers.questions().len(), result.moments);
+            let load = LoadSide { questions, moments };
+            let asked = of_load(machine.tape()).collect();
+            let by_chance = result.by_chance.into_iter().map(machines::of_load).collect();
+            let result =
+                RunResult { ended_at_load: true, load, asked, by_chance, blocks, ..result };
             LoadResult::Ended(Box::new(result), image_base)
         }
     }
@@ -253,23 +299,71 @@ impl Loaded {
         deviations: &[Deviation],
         watch: Option<&Watch>,
     ) -> RunResult {
-        self.machine.restore(&self.snapshot, self.conditions.tape(deviations));
-        let start_events = self.machine.clock_events();
-        let mut progress = Progress { start_events, ..Progress::default() };
-        if let Some(watch) = watch {
-            self.machine.track(watch.pages.clone(), watch.logged);
-            progress.watch = watch.clone();
-        }
+        let Beginning { mut progress, done } = self.begin(script, deviations, watch);
         let stopped = if self.load_failure.is_none() {
-            progress.carry_out(&mut self.machine, &script.commands).err()
+            self.carry_out(&mut progress, script, done, deviations).err()
         } else {
             progress.last_command = Some(Command::Load);
             None
         };
         let stopped = stopped.or_else(|| self.machine.finish().err());
+        self.prefixes.note_asked(self.machine.tape());
         let ended_at_load = self.load_failure.is_some();
         let blocks = self.new_blocks();
-        RunResult { ended_at_load, blocks, ..progress.result(&mut self.machine, stopped) }
+        let load = LoadSide { questions: self.questions.len(), moments: self.moments };
+        let mut result = progress.result(&mut self.machine, stopped);
+        result.asked.extend(&self.asked);
+        if !result.findings.is_empty() {
+            result.by_chance.extend(&self.by_chance);
+        }
+        RunResult { ended_at_load, load, blocks, ..result }
+    }
+
+    /// Takes the machine back to where a run can begin.
+    fn begin(
+        &mut self,
+        script: &Script,
+        deviations: &[Deviation],
+        watch: Option<&Watch>,
+    ) -> Beginning {
+        let tape = self.conditions.tape(deviations);
+        if watch.is_none()
+            && self.conditions.schedule == 0
+            && let Some(prefix) = self.prefixes.longest(&script.commands, deviations)
+        {
+            self.machine.restore(&prefix.snapshot, tape.with_asked(prefix.asked.clone()));
+            return prefix.beginning();
+        }
+        self.machine.restore(&self.snapshot, tape);
+        let start_events = self.machine.clock_events();
+        let mut progress = Progress { start_events, ..Progress::default() };
+        if let Some(watch) = watch {
+            self.machine.track(watch.pages.clone(), watch.logged);
+            progress.watch = watch.clone();
+            progress.is_watched = true;
+        }
+        Beginning { progress, done: 0 }
+    }
+
+    /// Carries out the commands that are left, and keeps where other runs may begin.
+    fn carry_out(
+        &mut self,
+        progress: &mut Progress,
+        script: &Script,
+        done: usize,
+        deviations: &[Deviation],
+    ) -> Result<(), Stopped> {
+        let is_plain = !progress.is_watched && self.conditions.schedule == 0;
+        for (index, command) in script.commands.iter().enumerate().skip(done) {
+            progress.carry_out(&mut self.machine, command)?;
+            let (before, rest) = script.commands.split_at(index + 1);
+            let asked = self.machine.tape().asked_by_kind();
+            let is_wanted = is_plain && !rest.is_empty();
+            if is_wanted && self.prefixes.wants(before, deviations, asked) {
+                self.prefixes.keep(before, &mut self.machine, progress);
+            }
+        }
+        Ok(())
     }
 
     /// Offsets in the image of the blocks that ran for the first time in this machine.
@@ -284,8 +378,8 @@ impl Loaded {
 }
 
 /// A run under way.
-#[derive(Debug, Default)]
-struct Progress {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
     open: BTreeSet<FileRef>,
     decisions: Digest,
     outputs: Digest,
@@ -293,6 +387,7 @@ struct Progress {
     last_command: Option<Command>,
     commands: Vec<Option<Command>>,
     watch: Watch,
+    is_watched: bool,
     /// Accesses to the logged bytes so far.
     accesses: usize,
     value: Option<u64>,
@@ -301,34 +396,43 @@ struct Progress {
 }
 
 impl Progress {
-    fn carry_out(&mut self, machine: &mut Machine, commands: &[Command]) -> Result<(), Stopped> {
-        for command in commands {
-            self.asked_at.push(machine.tape().asked_by_kind().clone());
-            if command.file().is_some_and(|file| !self.open.contains(&file)) {
-                continue;
-            }
-            let reply = self.execute(machine, command)?;
-            match (command, &reply) {
-                (
-                    Command::Open { file, .. } | Command::OpenRelative { file, .. },
-                    Reply::Done { status, .. },
-                ) if status.is_success() => {
-                    self.open.insert(*file);
-                }
-                (Command::Close { file }, _) => {
-                    self.open.remove(file);
-                }
-                _ => {}
-            }
-            let blocked = blocked_files(command, &reply);
-            if !blocked.is_empty() {
-                self.execute(machine, &Command::Idle { time_100ns: PATIENCE_100NS })?;
-            }
-            for file in blocked {
-                self.execute(machine, &Command::Cancel { file })?;
-            }
+    fn carry_out(&mut self, machine: &mut Machine, command: &Command) -> Result<(), Stopped> {
+        self.asked_at.push(machine.tape().asked_by_kind().clone());
+        if command.file().is_some_and(|file| !self.open.contains(&file)) {
+            return Ok(());
+        }
+        let reply = self.execute(machine, command)?;
+        self.note_files(command, &reply);
+        let blocked = blocked_files(command, &reply);
+        if !blocked.is_empty() {
+            self.execute(machine, &Command::Idle { time_100ns: PATIENCE_100NS })?;
+        }
+        for file in blocked {
+            self.execute(machine, &Command::Cancel { file })?;
         }
         Ok(())
+    }
+
+    /// Remembers which files are open.
+    fn note_files(&mut self, command: &Command, reply: &Reply) {
+        match (command, reply) {
+            (Command::Together(commands), Reply::Together(replies))
+            | (Command::Sequence(commands), Reply::Sequence(replies)) => {
+                for (command, reply) in commands.iter().zip(replies) {
+                    self.note_files(command, reply);
+                }
+            }
+            (
+                Command::Open { file, .. } | Command::OpenRelative { file, .. },
+                Reply::Done { status, .. },
+            ) if status.is_success() => {
+                self.open.insert(*file);
+            }
+            (Command::Close { file }, _) => {
+                self.open.remove(file);
+            }
+            _ => {}
+        }
     }
 
     fn execute(&mut self, machine: &mut Machine, command: &Command) -> Result<Reply, Stopped> {
@@ -357,8 +461,10 @@ impl Progress {
 
     fn note_reply(&mut self, command: &Command, reply: &Reply) {
         match reply {
-            Reply::Together(replies) => {
-                let Command::Together(commands) = command else { return };
+            Reply::Together(replies) | Reply::Sequence(replies) => {
+                let (Command::Together(commands) | Command::Sequence(commands)) = command else {
+                    return;
+                };
                 for (command, reply) in commands.iter().zip(replies) {
                     self.note_reply(command, reply);
                 }
@@ -412,6 +518,7 @@ impl Progress {
             stopped,
             by_chance,
             asked_at: std::mem::take(&mut self.asked_at),
+            asked: machine.tape().asked_by_kind().clone(),
             findings,
             ledgers,
             decisions,
@@ -422,6 +529,8 @@ impl Progress {
             watched: self.watched(machine),
             neighbours_asked: neighbours_asked(machine),
             ended_at_load: false,
+            load: LoadSide::default(),
+            calls: machine.call_digest(),
             moments: Moments::of(machine.tape()),
             lanes,
             events: machine.clock_events().saturating_sub(self.start_events),
@@ -443,7 +552,8 @@ impl Progress {
 /// The files whose callers wait in vain.
 fn blocked_files(command: &Command, reply: &Reply) -> Vec<FileRef> {
     match (command, reply) {
-        (Command::Together(commands), Reply::Together(replies)) => {
+        (Command::Together(commands), Reply::Together(replies))
+        | (Command::Sequence(commands), Reply::Sequence(replies)) => {
             let each = commands.iter().zip(replies);
             each.flat_map(|(command, reply)| blocked_files(command, reply)).collect()
         }

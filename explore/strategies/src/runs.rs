@@ -63,6 +63,24 @@ impl Campaign<'_> {
         Start { fill: self.conditions.fill, deviations: deviations.to_vec() }
     }
 
+    /// Says which run comes next: what its DriverEntry and what comes after it deviates by.
+    pub(crate) fn announce(&self, script: Option<usize>, load: &[Deviation], run: &[Deviation]) {
+        if self.settings.on_run.is_none() {
+            return;
+        }
+        let load = load.iter().copied().map(machines::of_load);
+        let deviations: Vec<Deviation> = load.chain(run.iter().copied()).collect();
+        self.announce_without(RunId { script, deviations: &deviations }, &[]);
+    }
+
+    /// The same, for a run without some of the requests of its script.
+    pub(crate) fn announce_without(&self, id: RunId<'_>, dropped: &[u32]) {
+        let Some(on_run) = &self.settings.on_run else { return };
+        let mut token = self.token(id);
+        token.dropped.extend(dropped);
+        on_run.tell(&token);
+    }
+
     fn run_on(
         &mut self,
         start: Start,
@@ -74,6 +92,7 @@ impl Campaign<'_> {
             MarkSet::First => &self.scripts,
             MarkSet::Second => &self.other_scripts,
         };
+        self.announce(Some(script), &start.deviations, deviations);
         let script = scripts.get(script).ok_or("a script of the plan is missing")?;
         let common = (self.target, &self.conditions);
         let result = self.machines.run(common, start, script, deviations, watch)?;

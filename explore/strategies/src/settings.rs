@@ -1,9 +1,12 @@
 //! What a campaign is to do.
 
+use std::{fmt, sync::Arc};
+
+use system::Tier;
 use verifier::Rule;
 use workloads::Script;
 
-use crate::{Budget, Profile, Strategy};
+use crate::{Budget, Profile, ReplayToken, Strategy};
 
 /// What a campaign is to do.
 #[derive(Clone, Debug)]
@@ -34,6 +37,32 @@ pub struct Settings {
     pub plan: Plan,
     /// Which neighbours are tried.
     pub profile: Profile,
+    /// The engine; what is found does not depend on it.
+    pub tier: Tier,
+    /// Hears of each run of the thread that judges.
+    pub on_run: Option<OnRun>,
+}
+
+/// Hears which run is made next, by the token that names it: for somebody who must say so if the
+/// process does not survive it.
+#[derive(Clone)]
+pub struct OnRun(Arc<dyn Fn(&ReplayToken) + Send + Sync>);
+
+impl OnRun {
+    /// Calls this before each run.
+    pub fn new(hear: impl Fn(&ReplayToken) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    pub(crate) fn tell(&self, token: &ReplayToken) {
+        (self.0)(token);
+    }
+}
+
+impl fmt::Debug for OnRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRun")
+    }
 }
 
 /// What callers do, run by run.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use choice_tape::Deviation;
 use events::{
-    PRIORITY_SCHEDULE, RANDOM_SCHEDULE, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT,
-    USER_BYTES_CHANGE,
+    FREE_INSTRUCTION, FreeMoment, LIST_PREEMPTIONS, LOCK_STEP, PRIORITY_SCHEDULE, RANDOM_SCHEDULE,
+    SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, USER_BYTES_CHANGE,
 };
 use system::Command;
 use verifier::RawFinding;
@@ -18,6 +18,7 @@ use workloads::Script;
 use crate::{
     Campaign,
     confirm::RunId,
+    deviations,
     machines::{self, Start},
     reduced,
     runner::RunResult,
@@ -29,8 +30,8 @@ const MOST_EVENTS: u64 = 20_000_000;
 pub(crate) const MOST_DEVIATIONS: usize = 256;
 
 /// Kinds of deviations that stand for a whole schedule.
-const SCHEDULES: [u16; 2] = [PRIORITY_SCHEDULE.number, RANDOM_SCHEDULE.number];
-/// Kinds whose deviations are found by comparing runs, and are few.
+const SCHEDULES: [u16; 3] = [PRIORITY_SCHEDULE.number, RANDOM_SCHEDULE.number, LOCK_STEP.number];
+/// Kinds whose deviations are found by comparing runs, and are few: only moves beside them may go.
 const COMPARED: [u16; 4] =
     [SWITCH_POINT.number, SWITCH_BEFORE.number, SWITCH_AFTER.number, USER_BYTES_CHANGE.number];
 
@@ -53,8 +54,9 @@ struct Candidate {
 
 struct Shrinker<'c, 'a> {
     campaign: &'c mut Campaign<'a>,
-    /// The script of the plan.
+    /// The script of the plan, and its number.
     script: Script,
+    number: usize,
     raw: RawFinding,
     runs_left: u32,
     events_left: u64,
@@ -76,26 +78,31 @@ impl Campaign<'_> {
         let Some(script) = id.script.filter(|_| self.settings.shrink_runs > 0) else {
             return Ok(None);
         };
-        if id.deviations.iter().any(|deviation| COMPARED.contains(&deviation.kind)) {
-            return Ok(None);
-        }
+        let is_compared = id.deviations.iter().any(|d| COMPARED.contains(&d.kind));
         let Some(whole) = self.scripts.get(script).cloned() else { return Ok(None) };
         let best = Candidate { dropped: Vec::new(), deviations: id.deviations.to_vec() };
         let mut shrinker = Shrinker {
             runs_left: self.settings.shrink_runs,
             campaign: self,
             script: whole,
+            number: script,
             raw: raw.clone(),
             events_left: MOST_EVENTS,
             best,
             best_run: None,
             asked: result.asked_at.clone(),
         };
-        if !shrinker.write_down_chance(result)? {
+        if !is_compared && !shrinker.write_down_chance(result)? {
             shrinker.drop_deviations()?;
         }
-        shrinker.drop_requests(result)?;
-        shrinker.lower_answers()?;
+        if id.deviations.len() > 1 {
+            shrinker.drop_moves()?;
+        }
+        if !is_compared {
+            shrinker.drop_free_instructions()?;
+            shrinker.drop_requests(result)?;
+            shrinker.lower_answers()?;
+        }
         let Shrinker { best, best_run, .. } = shrinker;
         let Some((raw, result)) = best_run else { return Ok(None) };
         let script = match best.dropped.is_empty() {
@@ -111,17 +118,7 @@ impl Campaign<'_> {
 impl Shrinker<'_, '_> {
     /// Takes a candidate if it has the finding. `Err`: our bug.
     fn try_candidate(&mut self, candidate: Candidate) -> Result<bool, String> {
-        if self.runs_left == 0 || self.events_left == 0 {
-            return Ok(false);
-        }
-        self.runs_left -= 1;
-        let (load, run) = machines::part(&candidate.deviations);
-        let start = Start { fill: self.campaign.conditions.fill, deviations: load };
-        let script = reduced::without(&self.script, &candidate.dropped);
-        let common = (self.campaign.target, &self.campaign.conditions);
-        let result = self.campaign.machines.run(common, start, &script, &run, None)?;
-        self.campaign.tally.add_blocks(&result.blocks);
-        self.events_left = self.events_left.saturating_sub(result.events);
+        let Some(result) = self.carry_out(&candidate)? else { return Ok(false) };
         let key = self.campaign.key(&self.raw);
         let found = result.findings.iter().find(|raw| self.campaign.key(raw) == key).cloned();
         let Some(raw) = found else { return Ok(false) };
@@ -131,9 +128,79 @@ impl Shrinker<'_, '_> {
         Ok(true)
     }
 
+    /// The run of a candidate, if it can be paid for.
+    fn carry_out(&mut self, candidate: &Candidate) -> Result<Option<RunResult>, String> {
+        if self.runs_left == 0 || self.events_left == 0 {
+            return Ok(None);
+        }
+        self.runs_left -= 1;
+        let (load, run) = machines::part(&candidate.deviations);
+        let start = Start { fill: self.campaign.conditions.fill, deviations: load };
+        let script = reduced::without(&self.script, &candidate.dropped);
+        let id = RunId { script: Some(self.number), deviations: &candidate.deviations };
+        self.campaign.announce_without(id, &candidate.dropped);
+        let common = (self.campaign.target, &self.campaign.conditions);
+        let result = self.campaign.machines.run(common, start, &script, &run, None)?;
+        self.campaign.tally.add_blocks(&result.blocks);
+        self.events_left = self.events_left.saturating_sub(result.events);
+        Ok(Some(result))
+    }
+
+    /// Leaves out free instructions at which nobody goes on: the questions behind get smaller
+    /// numbers.
+    fn drop_free_instructions(&mut self) -> Result<(), String> {
+        let is_free = |d: &Deviation| d.kind == FREE_INSTRUCTION.number;
+        let deviations = &self.best.deviations;
+        if !deviations.iter().any(is_free) || deviations.iter().any(|d| SCHEDULES.contains(&d.kind))
+        {
+            return Ok(());
+        }
+        let mut listing = self.best.clone();
+        let all = Deviation { kind: LIST_PREEMPTIONS.number, ordinal: 0, answer: 1 };
+        listing.deviations.push(all);
+        let Some(run) = self.carry_out(&listing)? else { return Ok(()) };
+        let moments = run.ledgers.preemptions().iter();
+        let instructions: Vec<(u16, u32, u32, bool)> = moments
+            .filter(|(moment, _)| moment.moment == FreeMoment::BeforeInstruction)
+            .filter_map(|(moment, origin)| {
+                let rva = self.campaign.rva_of(origin.ip)?;
+                Some((moment.kind, moment.ordinal, rva, moment.answer != 0))
+            })
+            .collect();
+        let is_used = |rva: u32| instructions.iter().any(|(_, _, at, used)| *at == rva && *used);
+        let mut candidate = self.best.clone();
+        candidate.deviations.retain(|d| !is_free(d) || is_used(d.ordinal));
+        for deviation in &mut candidate.deviations {
+            let is_gone = |(kind, ordinal, rva, _): &&(u16, u32, u32, bool)| {
+                *kind == deviation.kind && *ordinal < deviation.ordinal && !is_used(*rva)
+            };
+            let gone = u32::try_from(instructions.iter().filter(is_gone).count()).unwrap_or(0);
+            deviation.ordinal -= gone;
+        }
+        self.try_candidate(candidate).map(drop)
+    }
+
+    /// Leaves out moves, the last first. A request that is granted is not made again: later ones of
+    /// its kind may have smaller numbers then.
+    fn drop_moves(&mut self) -> Result<(), String> {
+        for index in (0..self.best.deviations.len()).rev() {
+            let mut candidate = self.best.clone();
+            let dropped = candidate.deviations.remove(index);
+            if !deviations::is_move(dropped) || self.try_candidate(candidate.clone())? {
+                continue;
+            }
+            let later = candidate.deviations.iter_mut();
+            let later = later.filter(|d| d.kind == dropped.kind && d.ordinal > dropped.ordinal);
+            if later.map(|d| d.ordinal -= 1).count() > 0 {
+                self.try_candidate(candidate)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deviations instead of a schedule that chance made, as few as possible.
     fn write_down_chance(&mut self, result: &RunResult) -> Result<bool, String> {
-        let is_schedule = |deviation: &Deviation| SCHEDULES.contains(&deviation.kind);
+        let is_schedule = |d: &Deviation| SCHEDULES.contains(&machines::plain(*d).kind);
         if !self.best.deviations.iter().any(is_schedule) || result.by_chance.is_empty() {
             return Ok(false);
         }
@@ -259,7 +326,8 @@ pub(crate) fn has_several_requests(script: &Script) -> bool {
         | Command::Write { .. }
         | Command::DeviceControl { .. }
         | Command::Other { .. }
-        | Command::Together(_) => true,
+        | Command::Together(_)
+        | Command::Sequence(_) => true,
         Command::Load
         | Command::Unload
         | Command::Open { .. }

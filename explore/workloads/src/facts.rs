@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pe_image::{
-    Image,
+    Image, ImportName,
     scan::{LengthOf, Scan},
 };
 
@@ -18,6 +18,10 @@ pub struct Facts {
     pub lengths_of_code: BTreeMap<u32, BTreeSet<u32>>,
     /// Lengths that are compared with a length of a request anywhere.
     pub lengths: BTreeSet<u32>,
+    /// Names of devices and links.
+    pub names: Vec<String>,
+    /// It imports what every cancel routine needs.
+    pub can_cancel: bool,
 }
 
 /// Control codes tried; an image may hold any number of look-alikes.
@@ -27,10 +31,22 @@ const MAX_LENGTHS: usize = 16;
 /// Longer buffers say nothing new.
 const MAX_LENGTH_BYTES: u32 = 0x1_0000;
 
+/// Routines without which no request can be cancelled: a cancel routine "must call
+/// IoReleaseCancelSpinLock", and the others set up queues with one of the kernel's.
+const OF_CANCEL: [&str; 4] =
+    ["IoReleaseCancelSpinLock", "IoCsqInitialize", "IoCsqInitializeEx", "IoStartPacket"];
+
+fn imports_cancel(image: &Image) -> bool {
+    image.imports().iter().any(|import| match &import.name {
+        ImportName::Name(name) => OF_CANCEL.contains(&name.as_str()),
+        _ => false,
+    })
+}
+
 impl Facts {
     /// Takes what a scan of the image found.
     pub fn of(image: &Image) -> Self {
-        Self::from_scan(&Scan::new(image))
+        Self { can_cancel: imports_cancel(image), ..Self::from_scan(&Scan::new(image)) }
     }
 
     fn from_scan(scan: &Scan) -> Self {
@@ -38,7 +54,8 @@ impl Facts {
         let likely = scan.control_codes.iter().filter(|c| !c.is_from_stack_location);
         let sure_codes = sure.clone().count().min(MAX_CODES);
         let codes = sure.chain(likely).map(|c| c.code).take(MAX_CODES).collect();
-        let mut facts = Self { codes, sure_codes, ..Self::default() };
+        let names = scan.device_names.iter().map(|found| found.name.clone()).collect();
+        let mut facts = Self { codes, sure_codes, names, ..Self::default() };
         let lengths = scan.lengths.iter().filter(|l| l.value_bytes < MAX_LENGTH_BYTES);
         for length in lengths {
             // `len < 24` may be compiled to a comparison with 23.

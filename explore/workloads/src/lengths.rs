@@ -5,6 +5,11 @@ use crate::Facts;
 /// A page, the border at which an access beyond a buffer shows itself.
 pub(crate) const PAGE: u32 = 4096;
 
+/// A length in words.
+pub(crate) fn in_words(length_bytes: u32) -> String {
+    if length_bytes == 1 { "1 byte".to_owned() } else { format!("{length_bytes} bytes") }
+}
+
 /// Lengths of inputs and outputs that a control code may expect, the likeliest first.
 pub(crate) fn of_code(facts: &Facts, code: u32) -> Vec<u32> {
     let of_code = facts.lengths_of_code.get(&code).into_iter().flatten().copied();

@@ -4,6 +4,7 @@
 //! DriverEntry. Each script of it is one run: open, a short sequence, close, unload. So the first
 //! broken rule of one request hides nothing of the others.
 
+mod callers;
 mod content;
 mod facts;
 mod families;
@@ -13,4 +14,4 @@ mod plan;
 
 pub use content::MarkSet;
 pub use facts::Facts;
-pub use plan::{FAMILIES, Script, plan};
+pub use plan::{Extent, Script, family_names, plan};

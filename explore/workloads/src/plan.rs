@@ -3,7 +3,7 @@
 use system::{BufferSpec, CallMode, Command, DeviceInfo, FileRef};
 
 use crate::{
-    Facts, MarkSet,
+    Facts, MarkSet, callers,
     content::Filling,
     families,
     lengths::{self, PAGE},
@@ -15,14 +15,25 @@ use crate::{
 pub struct Script {
     /// What it is about, for people: `control code 0x00222003 of \??\Zero`.
     pub about: String,
-    /// The move that it makes, one of [`FAMILIES`]; empty for what any caller does.
+    /// The move that it makes, one of [`family_names`]; empty for what any caller does.
     pub family: &'static str,
     /// The commands, ending with the unload.
     pub commands: Vec<Command>,
 }
 
 /// The moves that scripts make, each by scripts of its own.
-pub const FAMILIES: &[&str] = families::ALL;
+pub fn family_names() -> impl Iterator<Item = &'static str> {
+    families::ALL.iter().chain(callers::ALL).copied()
+}
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What every check tries.
+    Usual,
+    /// More, behind it.
+    Deep,
+}
 
 /// `DO_BUFFERED_IO` and `DO_DIRECT_IO`: the I/O manager takes care of the buffers of reads and
 /// writes.
@@ -41,11 +52,15 @@ const OTHER_FILE: FileRef = FileRef(2);
 
 /// Lists the runs. Lanes (one per control code, one for reads ...) take turns, so that a bound on
 /// the number of runs cuts all of them alike.
-pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet) -> Vec<Script> {
+pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet, extent: Extent) -> Vec<Script> {
+    let later_names = later_names(facts, devices);
+    let target = |device| {
+        let (path, later_names) = (path_of(device)?, later_names.as_slice());
+        Some(Target { path, device, facts, marks, later_names })
+    };
+    let targets: Vec<Target<'_>> = devices.iter().filter_map(target).collect();
     let mut lanes = vec![vec![script("load and unload".to_owned(), Vec::new())]];
-    for device in devices {
-        let Some(path) = path_of(device) else { continue };
-        let target = Target { path, device, facts, marks };
+    for target in &targets {
         lanes.push(target.opens());
         lanes.push(target.reads());
         lanes.push(target.writes());
@@ -57,17 +72,25 @@ pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet) -> Vec<Script
     lanes.push(vec![script("system shutdown".to_owned(), vec![Command::Shutdown])]);
     let mut scripts = take_turns(lanes);
     // Behind all others, so that their numbers stay.
-    for device in devices {
-        let Some(path) = path_of(device) else { continue };
-        let target = Target { path, device, facts, marks };
-        scripts.extend(pairs::of_device(&target));
-    }
-    for device in devices {
-        let Some(path) = path_of(device) else { continue };
-        let target = Target { path, device, facts, marks };
-        scripts.extend(families::of_device(&target));
+    scripts.extend(targets.iter().flat_map(pairs::of_device));
+    scripts.extend(targets.iter().flat_map(families::of_device));
+    scripts.extend(targets.iter().flat_map(|target| callers::of_device(target, Extent::Usual)));
+    if extent == Extent::Deep {
+        scripts.extend(targets.iter().flat_map(|target| callers::of_device(target, Extent::Deep)));
     }
     scripts
+}
+
+/// Names in the image that no device has yet, those of links first.
+fn later_names(facts: &Facts, devices: &[DeviceInfo]) -> Vec<String> {
+    let known = |name: &str| {
+        let mut names = devices.iter().flat_map(|d| d.links.iter().chain([&d.name]));
+        names.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let names = facts.names.iter().filter(|name| !known(name) && !name.contains('%'));
+    let is_device = |name: &&String| name.to_ascii_lowercase().starts_with(r"\device\");
+    let (devices, links): (Vec<&String>, Vec<&String>) = names.partition(is_device);
+    links.into_iter().chain(devices).cloned().collect()
 }
 
 /// A path by which user mode reaches the device: a link, or its name.
@@ -98,6 +121,8 @@ pub(crate) struct Target<'a> {
     device: &'a DeviceInfo,
     pub(crate) facts: &'a Facts,
     marks: MarkSet,
+    /// Names that a device may get later.
+    pub(crate) later_names: &'a [String],
 }
 
 impl Target<'_> {
@@ -176,7 +201,7 @@ impl Target<'_> {
         let read = |buffer| Command::Read { file: FILE, buffer, offset_bytes: 0 };
         let mut list = Vec::new();
         for length_bytes in lengths::of_transfers(self.facts) {
-            let about = format!("read of {length_bytes} bytes");
+            let about = format!("read of {}", lengths::in_words(length_bytes));
             list.push(self.one(about, read(self.zeros(length_bytes))));
         }
         if self.takes_raw_pointers() {
@@ -199,7 +224,7 @@ impl Target<'_> {
             // Every length with the first two fillings, one typical length with the others.
             let count = if index < 2 { lengths.len() } else { 1 };
             for length_bytes in lengths.iter().take(count) {
-                let about = format!("write of {length_bytes} bytes");
+                let about = format!("write of {}", lengths::in_words(*length_bytes));
                 list.push(self.one(about, write(self.user(*length_bytes, filling))));
             }
         }
@@ -336,7 +361,7 @@ mod tests {
     use system::{BufferSpec, Command, DeviceAccess, DeviceInfo};
 
     use super::plan;
-    use crate::{Facts, MarkSet};
+    use crate::{Extent, Facts, MarkSet};
 
     fn device(flags: u32) -> DeviceInfo {
         DeviceInfo {
@@ -351,7 +376,7 @@ mod tests {
 
     fn requests(flags: u32, code: u32) -> Vec<Command> {
         let facts = Facts { codes: vec![code], ..Facts::default() };
-        plan(&facts, &[device(flags)], MarkSet::First)
+        plan(&facts, &[device(flags)], MarkSet::First, Extent::Deep)
             .into_iter()
             .flat_map(|script| script.commands)
             .collect()
@@ -386,12 +411,9 @@ mod tests {
     #[test]
     fn every_script_ends_with_the_unload_and_closes_what_it_opens() {
         let facts = Facts { codes: vec![0x22_2003, 0x22_2004], ..Facts::default() };
-        for script in plan(&facts, &[device(0)], MarkSet::First) {
+        for script in plan(&facts, &[device(0)], MarkSet::First, Extent::Deep) {
             assert_eq!(script.commands.last(), Some(&Command::Unload), "{}", script.about);
-            let each = script.commands.iter().flat_map(|command| match command {
-                Command::Together(commands) => commands.iter().collect(),
-                command => vec![command],
-            });
+            let each = script.commands.iter().flat_map(Command::parts);
             let each: Vec<&Command> = each.collect();
             let count = |is: fn(&Command) -> bool| each.iter().filter(|c| is(c)).count();
             assert_eq!(
@@ -407,7 +429,7 @@ mod tests {
     fn mark_sets_differ_in_marks_only() {
         let facts = Facts { codes: vec![0x22_2003], ..Facts::default() };
         let about = |set| -> Vec<String> {
-            plan(&facts, &[device(0)], set).into_iter().map(|s| s.about).collect()
+            plan(&facts, &[device(0)], set, Extent::Deep).into_iter().map(|s| s.about).collect()
         };
         assert_eq!(about(MarkSet::First), about(MarkSet::Second));
     }

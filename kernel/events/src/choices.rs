@@ -214,6 +214,18 @@ pub const PRIORITY_SCHEDULE: ChoiceKind = ChoiceKind { number: 41, name: "priori
 /// A whole random schedule, instead of fair turns. The answer is its seed. Never asked.
 pub const RANDOM_SCHEDULE: ChoiceKind = ChoiceKind { number: 42, name: "random_schedule" };
 
+/// A schedule in which all lanes go on in step, instead of fair turns: whoever has waited longest
+/// takes the next step. The answer is a seed that says who comes first. Never asked.
+///
+/// Source: as for [`PREEMPTION`]: nothing promises that one of two threads is ahead of the other.
+pub const LOCK_STEP: ChoiceKind = ChoiceKind { number: 110, name: "lock_step" };
+
+/// Makes this instruction a free moment, at which [`PREEMPTION`] and [`STANDSTILL`] are asked. The
+/// ordinal is its offset in the first driver's image. Never asked: a tape sets such points.
+///
+/// Source: as for [`PREEMPTION`].
+pub const FREE_INSTRUCTION: ChoiceKind = ChoiceKind { number: 111, name: "free_instruction" };
+
 /// Which of the ready threads of highest priority goes on? Options: as many as there are, in the
 /// order in which they became ready. Asked when a processor takes one and there are several.
 ///
@@ -273,6 +285,9 @@ pub fn tape_of(deviations: &[Deviation], seed: u64) -> Tape {
         let (seed, depth) = (by_priority.answer / 8, by_priority.answer % 8);
         return tape.with_priorities(Priorities::new(seed, depth, by_priority.ordinal));
     }
+    if let Some(in_step) = schedule(LOCK_STEP) {
+        return tape.with_priorities(Priorities::in_step(in_step.answer));
+    }
     let random = schedule(RANDOM_SCHEDULE).map(|random| RANDOM_RUN | u64::from(random.answer));
     match random.unwrap_or(seed) {
         0 => tape,
@@ -317,6 +332,8 @@ pub const CHOICE_KINDS: &[ChoiceKind] = &[
     STANDSTILL,
     LIST_PREEMPTIONS,
     START_PROCESSOR,
+    LOCK_STEP,
+    FREE_INSTRUCTION,
 ];
 
 /// How bytes of user memory change before a touch.

@@ -8,8 +8,8 @@ use crate::{
     ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck, IrqlChange,
     IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife, LockRelease,
     LockRequest, MemoryFault, MutexAbandon, PoolAllocate, PoolFree, Preemption, Privileged,
-    Question, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint, TransferOut,
-    UndefinedDecision, UserFetch, WorkItemFault,
+    Question, ReadLockWrite, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint,
+    TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
 };
 
 /// Ordinal of an event within its run, from 1.
@@ -73,6 +73,9 @@ events! {
     MemoryFault(MemoryFault),
     /// A kernel-half address that the caller passed in was read or written.
     CanaryTouch(CanaryTouch),
+    /// A mapping of pages that were locked for reading, and are read-only for the caller, was
+    /// written.
+    ReadLockWrite(ReadLockWrite),
     /// Driver code reads or writes user memory.
     UserFetch(UserFetch),
     /// An exception left a driver's entry point, or could not be dispatched.

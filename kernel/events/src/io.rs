@@ -110,6 +110,9 @@ pub struct IrpStuck {
     pub control_code: u32,
     /// When the driver returned `STATUS_PENDING`, or completed nothing.
     pub returned: Option<Seq>,
+    /// It was cancelled before its cancel routine was set, and nobody looked: only a second cancel
+    /// would reach the routine, and no caller makes one.
+    pub is_cancel_missed: bool,
 }
 
 /// How a request's data travels.

@@ -90,6 +90,16 @@ pub struct CanaryTouch {
     pub kind: AccessKind,
 }
 
+/// The driver changes memory that its MDL locked for reading, and that the caller itself may only
+/// read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadLockWrite {
+    /// First address written, in the mapping of the MDL.
+    pub address: GuestAddr,
+    /// Length.
+    pub size_bytes: u64,
+}
+
 /// The driver touches user memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UserFetch {

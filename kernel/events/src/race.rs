@@ -70,6 +70,11 @@ pub enum FreeMoment {
     AfterCall(&'static str),
     /// Just after it changed its IRQL inline.
     AfterIrqlChange,
+    /// Just before an instruction that a tape set as such a moment.
+    BeforeInstruction,
+    /// Just before the first instruction of a routine; whoever stands still there goes on on
+    /// another processor.
+    AtEntry,
 }
 
 /// A free moment: what runs may be interrupted, and somebody else goes on.

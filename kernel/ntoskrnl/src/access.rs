@@ -3,7 +3,9 @@
 //! A range that the driver may not touch is the driver's fault at its call: the fact is reported,
 //! and what follows is what Windows would do.
 
-use events::{CanaryTouch, Event, FaultOutcome, MemoryFault, UserBytesChange, UserFetch};
+use events::{
+    CanaryTouch, Event, FaultOutcome, MemoryFault, ReadLockWrite, UserBytesChange, UserFetch,
+};
 use guest_memory::{AccessKind, Accessor, GuestAddr, Objection, Reason};
 use nt_abi::{Field, Irql, NtStatus, Scalar};
 
@@ -94,6 +96,13 @@ impl Kernel {
         }
         if address.0.wrapping_sub(map::CANARY.0.0) < map::CANARY.1 {
             self.emit(Event::CanaryTouch(CanaryTouch { address, size_bytes, kind }))?;
+            return Ok(());
+        }
+        if address.is_kernel_half() {
+            // A mapping of an MDL that was locked for reading; Windows lets the store through.
+            if kind == AccessKind::Write {
+                self.emit(Event::ReadLockWrite(ReadLockWrite { address, size_bytes }))?;
+            }
             return Ok(());
         }
         let ordinal = self.tape.asked(events::USER_PAGE_GONE);

@@ -1,6 +1,6 @@
 //! How an export is declared, collected and bound.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use events::IrqlLimit;
 use guest_memory::GuestAddr;
@@ -73,11 +73,11 @@ pub enum TrapTarget {
     Unmodelled(String),
 }
 
-/// Trap addresses and what stands there.
+/// Trap addresses and what stands there. Hardly anything changes after the load, so copies share.
 #[derive(Clone, Debug)]
 pub struct ExportTable {
-    targets: Vec<TrapTarget>,
-    by_name: BTreeMap<(String, String), GuestAddr>,
+    targets: Arc<Vec<TrapTarget>>,
+    by_name: Arc<BTreeMap<(String, String), GuestAddr>>,
 }
 
 /// Bytes between two trap addresses.
@@ -86,11 +86,12 @@ const TRAP_STRIDE_BYTES: u64 = 16;
 impl ExportTable {
     /// Gives every export of these modules an address.
     pub fn new(modules: &[Module]) -> Self {
-        let mut table = Self { targets: vec![TrapTarget::Return], by_name: BTreeMap::new() };
+        let targets = Arc::new(vec![TrapTarget::Return]);
+        let mut table = Self { targets, by_name: Arc::default() };
         for module in modules {
             for export in module.exports.iter().flat_map(|list| list.iter()) {
                 let at = table.push(TrapTarget::Export(*export));
-                table.by_name.insert((module.name.to_owned(), export.name.to_owned()), at);
+                table.add_data(module.name, export.name, at);
             }
         }
         table
@@ -103,7 +104,7 @@ impl ExportTable {
 
     fn push(&mut self, target: TrapTarget) -> GuestAddr {
         let at = map::TRAPS.0.add(self.targets.len() as u64 * TRAP_STRIDE_BYTES);
-        self.targets.push(target);
+        Arc::make_mut(&mut self.targets).push(target);
         at
     }
 
@@ -119,9 +120,10 @@ impl ExportTable {
         })
     }
 
-    /// Registers a variable.
+    /// Registers a name: a variable's, if nothing stands at its address.
     pub fn add_data(&mut self, module: &str, name: &str, at: GuestAddr) {
-        self.by_name.insert((module.to_owned(), name.to_owned()), at);
+        let key = (module.to_owned(), name.to_owned());
+        Arc::make_mut(&mut self.by_name).insert(key, at);
     }
 
     /// Gives an import that nobody models a trap of its own; the same name gets the same trap.
@@ -131,7 +133,7 @@ impl ExportTable {
             return at;
         }
         let at = self.push(TrapTarget::Unmodelled(format!("{}!{name}", key.0)));
-        self.by_name.insert(key, at);
+        Arc::make_mut(&mut self.by_name).insert(key, at);
         at
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use choice_tape::{ChoiceKind, Tape};
-use cpu::{Clock, Processor, Registers};
+use cpu::{Clock, Processor, Registers, Tier};
 use events::{Event, IrqlChange, Observer, Origin, Question, Seq, ThreadId, Verdict};
 use guest_memory::{GuestAddr, GuestMemory, Limits};
 use happens_before::Lane;
@@ -28,6 +28,8 @@ pub struct Config {
     pub trace: bool,
     /// How many processors there are: 1 to [`MAX_PROCESSORS`].
     pub processors: u8,
+    /// The engine.
+    pub tier: Tier,
 }
 
 /// Processors at most; NT's own bound is 64 in a group.
@@ -53,8 +55,8 @@ pub struct Core {
     /// Where the driver's routine returned to the kernel last; what the kernel does next is about
     /// it.
     pub returned: GuestAddr,
-    /// The export being carried out, and the address to which it returns.
-    pub call: Option<(&'static str, GuestAddr)>,
+    /// The export being carried out.
+    pub call: Option<Call>,
     /// The DPC that runs on it.
     pub dpc: Option<GuestAddr>,
     /// What runs here on top of the thread, innermost last: DPCs and interrupts.
@@ -65,11 +67,10 @@ pub struct Core {
 
 impl Core {
     /// An idle processor.
-    fn new(index: u8) -> Self {
-        let (base, size_bytes) = map::TRAPS;
+    fn new(index: u8, tier: Tier) -> Self {
         Self {
             index,
-            cpu: Processor::new(base.0..base.0 + size_bytes),
+            cpu: Processor::with_tier(tier, map::trap_range()),
             regs: Registers::new(),
             irql: Irql::PASSIVE_LEVEL,
             irql_changed: None,
@@ -82,6 +83,17 @@ impl Core {
             quantum_end_events: 0,
         }
     }
+}
+
+/// A call of an export that is being carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What the author of the driver wrote.
+    pub name: &'static str,
+    /// The address to which it returns.
+    pub from: GuestAddr,
+    /// The instruction of the driver that led to it, if that was a jump.
+    pub jump: Option<GuestAddr>,
 }
 
 /// A driver's image in memory.
@@ -188,14 +200,14 @@ impl Kernel {
         tape: Tape,
         limits: Limits,
     ) -> Self {
-        let processors = config.processors.clamp(1, MAX_PROCESSORS);
+        let (processors, tier) = (config.processors.clamp(1, MAX_PROCESSORS), config.tier);
         Self {
             config,
             exports: ExportTable::new(modules),
             observer,
             tape,
-            memory: GuestMemory::new(limits),
-            cores: (0..processors).map(Core::new).collect(),
+            memory: tier.memory(limits),
+            cores: (0..processors).map(|index| Core::new(index, tier)).collect(),
             current: 0,
             turn: Turn::default(),
             points: Points::default(),
@@ -295,7 +307,7 @@ impl Kernel {
     /// A digest of the driver's call stack, and of a number.
     pub(crate) fn stack_digest(&self, detail: u64) -> u64 {
         let of_driver = |(at, _): &(GuestAddr, bool)| self.image_at(*at).is_some();
-        let frames = self.backtrace().into_iter().filter(of_driver);
+        let frames = self.frames().filter(of_driver);
         frames.fold(digest_of(DIGEST_START, detail), |digest, (at, _)| digest_of(digest, at.0))
     }
 
@@ -335,7 +347,8 @@ impl Kernel {
     pub fn origin(&self) -> Origin {
         let core = self.core();
         let (ip, ip_is_return, export) = match core.call {
-            Some((export, from)) => (from, true, Some(export)),
+            Some(Call { name, jump: Some(jump), .. }) => (jump, false, Some(name)),
+            Some(Call { name, from, jump: None }) => (from, true, Some(name)),
             None => (GuestAddr(core.regs.rip), false, None),
         };
         let has_returned = core.call.is_none() && ip == ExportTable::return_address();
@@ -349,7 +362,7 @@ impl Kernel {
         } else {
             // The innermost driver code on the stack, if there is any.
             let of_driver = |(at, _): &(GuestAddr, bool)| self.image_at(*at).is_some();
-            let innermost = self.backtrace().into_iter().find(of_driver);
+            let innermost = self.frames().find(of_driver);
             let routine = || self.tail_caller(ip).unwrap_or(core.returned);
             innermost.unwrap_or_else(|| (routine(), false))
         };

@@ -1,5 +1,7 @@
 //! Where things stand in the kernel half. Free choices of the kernel; no driver may rely on them.
 
+use std::ops::Range;
+
 use guest_memory::GuestAddr;
 
 /// `KUSER_SHARED_DATA`: its address is documented by use (`SharedUserData`), drivers read it
@@ -35,3 +37,9 @@ pub const USER: (GuestAddr, u64) = (GuestAddr(0x0000_0001_0000_0000), 0x1_0000_0
 pub const USER_PROBE_ADDRESS: GuestAddr = GuestAddr(0x0000_7fff_ffff_0000);
 /// A kernel stack. Source: "Using the Kernel Stack": 24 KiB on x64.
 pub const KERNEL_STACK_BYTES: u64 = 0x6000;
+
+/// [`TRAPS`] as the engine wants it.
+pub fn trap_range() -> Range<u64> {
+    let (base, size_bytes) = TRAPS;
+    base.0..base.0 + size_bytes
+}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use cpu::Grant;
-use events::{Event, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SwitchPoint};
+use events::{
+    Event, FREE_INSTRUCTION, FreeMoment, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SwitchPoint,
+};
 use guest_memory::{Accessor, GuestAddr};
 use happens_before::Lane;
 use nt_abi::Irql;
@@ -50,6 +52,8 @@ enum How {
     Before,
     /// After it.
     After,
+    /// Before it, at any arrival, if the schedule says so.
+    Free,
 }
 
 #[derive(Clone, Debug)]
@@ -70,8 +74,12 @@ impl Kernel {
         let old: Vec<u64> = old.set.into_keys().chain(old.behind).collect();
         let base = self.images.first().map(|image| image.base);
         let address = |rva: u32| base.map(|base| base.add(u64::from(rva)).0);
-        let kinds =
-            [(SWITCH_BEFORE, How::Before), (SWITCH_AFTER, How::After), (SWITCH_POINT, How::Within)];
+        let kinds = [
+            (FREE_INSTRUCTION, How::Free),
+            (SWITCH_BEFORE, How::Before),
+            (SWITCH_AFTER, How::After),
+            (SWITCH_POINT, How::Within),
+        ];
         let points = kinds.into_iter().flat_map(|(kind, how)| {
             self.tape.points(kind).filter_map(move |(rva, arrival)| {
                 Some((address(rva)?, Point { how, arrival, reached: 0 }))
@@ -103,6 +111,9 @@ impl Kernel {
             return self.go_on_from_point(lane);
         }
         let Some(point) = self.points.set.get_mut(&ip) else { return self.step(Grant::None) };
+        if point.how == How::Free {
+            return self.at_free_instruction(lane);
+        }
         point.reached = point.reached.saturating_add(1);
         let Point { how, arrival, reached } = *point;
         let is_switch = arrival == reached;
@@ -119,7 +130,7 @@ impl Kernel {
         let mut read = None;
         match how {
             How::Within => read = self.half_done(),
-            How::Before => {}
+            How::Before | How::Free => {}
             How::After => {
                 self.step(Grant::None)?;
                 if self.lane() != lane {
@@ -136,6 +147,25 @@ impl Kernel {
         self.points.held.insert(lane, Held { ip, read, patience_turns, since_100ns });
         self.let_others_go_on(since_100ns);
         Ok(())
+    }
+
+    /// Somebody else goes on before this instruction, or it runs.
+    fn at_free_instruction(&mut self, lane: Lane) -> CallResult<()> {
+        let ip = self.core().regs.rip;
+        if !self.is_preempted_here(FreeMoment::BeforeInstruction) {
+            return self.step(Grant::None);
+        }
+        let since_100ns = self.interrupt_time_100ns();
+        let held = Held { ip, read: None, patience_turns: 0, since_100ns };
+        self.points.held.insert(lane, held);
+        Ok(())
+    }
+
+    /// Whoever the schedule wants to go on does not let others go first.
+    pub(crate) fn end_patience(&mut self, lane: Lane) {
+        if let Some(held) = self.points.held.get_mut(&lane) {
+            held.patience_turns = 0;
+        }
     }
 
     /// Whoever was interrupted here has a turn again.

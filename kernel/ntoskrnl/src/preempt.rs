@@ -11,6 +11,7 @@ use nt_abi::Irql;
 
 use crate::{
     Core, Kernel,
+    ke::ThreadState,
     kernel::{DIGEST_START, digest_of},
 };
 
@@ -39,11 +40,30 @@ impl Kernel {
         let answer = self.tape.ask_who(PREEMPTION, Switch::Step, &numbers);
         self.tell_preemption(PREEMPTION.number, (ordinal, answer), moment, &lanes);
         let next = lanes.get(answer as usize).copied().filter(|_| answer > 0);
-        if next.is_some() {
+        if let Some(next) = next {
             self.cut_turn();
-            self.turn.next = next;
+            self.turn.next = Some(next);
+            self.end_patience(next);
         }
         next.is_some()
+    }
+
+    /// Asks whether the next timer is due just when a routine begins, while nobody else can run.
+    /// What the timer leads to comes first where it was set, and the routine goes on on another
+    /// processor.
+    pub(crate) fn stands_still_at_entry(&mut self) {
+        let Some(id) = self.core().thread else { return };
+        if self.cores.len() < 2 || self.irql() > Irql::PASSIVE_LEVEL {
+            return;
+        }
+        let timer = self.ke.next_timer_processor();
+        let Some(processor) = timer.filter(|_| self.stands_still_here(FreeMoment::AtEntry)) else {
+            return;
+        };
+        self.put_away(ThreadState::Ready);
+        self.ke.make_ready(id);
+        self.cut_turn();
+        self.turn.next = Some(Self::lane_of_dpcs(processor));
     }
 
     /// Asks whether the thread stands still until the next timer is due, while nobody else can run.
@@ -204,6 +224,31 @@ mod tests {
         assert!(k.is_preempted_here(HERE));
         let [event] = &told(&mut k)[..] else { panic!("one event") };
         assert_eq!(event.others, [Who::Thread(threads[1])]);
+    }
+
+    #[test]
+    fn a_timer_is_due_just_when_a_routine_begins() {
+        for (answer, processors) in [(1, 2), (0, 2), (1, 1)] {
+            let deviation = Deviation { kind: STANDSTILL.number, ordinal: 0, answer };
+            let mut k = kernel_of(processors, [deviation].into_iter().filter(|d| d.answer > 0));
+            let thread = with_threads(&mut k, 1)[0];
+            k.begin(thread, |_| Ok(Flow::Resume)).unwrap();
+            let timer = call_by_name(&mut k, "ExAllocatePoolWithTag", &[0, 64, 0x31]).unwrap();
+            call_by_name(&mut k, "KeInitializeTimer", &[timer]).unwrap();
+            let due = (-5_000_i64).cast_unsigned();
+            call_by_name(&mut k, "KeSetTimer", &[timer, due, 0]).unwrap();
+            let due_100ns = k.next_due_100ns();
+            take_events(&mut k);
+            k.stands_still_at_entry();
+            // On another processor only: what the timer leads to runs beside the routine.
+            let passes = answer == 1 && processors == 2;
+            assert_eq!(Some(k.interrupt_time_100ns()) == due_100ns, passes);
+            assert_eq!(k.ke.ready_threads().any(|id| id == thread), passes);
+            assert_eq!(k.turn.next, passes.then(|| Kernel::lane_of_dpcs(0)));
+            let told = told(&mut k);
+            assert!(told.iter().all(|event| event.moment == FreeMoment::AtEntry));
+            assert_eq!(told.len(), usize::from(passes));
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use guest_memory::GuestAddr;
 use nt_abi::{Irql, NtStatus};
 
 use crate::{
-    Activation, CallResult, Export, ExportTable, Flow, GuestCall, Kernel, Stop, TrapTarget, frame,
+    Activation, Call, CallResult, Export, ExportTable, Flow, GuestCall, Kernel, Stop, TrapTarget,
+    frame,
     io::{self, CallStage},
     ke::{RegionDepth, SpinState, ThreadState},
     ps,
@@ -74,6 +75,11 @@ impl Kernel {
         self.apply(flow)
     }
 
+    /// Whether a service can start on some processor now.
+    fn can_begin(&self) -> bool {
+        self.cores.iter().any(|core| core.irql < Irql::DISPATCH_LEVEL)
+    }
+
     /// Makes a processor current on which a service can start.
     fn free_processor(&mut self) -> CallResult<()> {
         let is_low = |core: &crate::Core| core.irql < Irql::DISPATCH_LEVEL;
@@ -102,12 +108,27 @@ impl Kernel {
     /// Virtual time jumps to the next timer while everything waits, at most to `until_100ns` of
     /// interrupt time.
     pub fn run(&mut self, thread: ThreadId, until_100ns: u64) -> CallResult<Rest> {
+        self.run_or_first(thread, &[], until_100ns)
+    }
+
+    /// The same, or until the service of one of some threads is finished, whatever else goes on:
+    /// its caller has more to do at once.
+    pub fn run_or_first(
+        &mut self,
+        thread: ThreadId,
+        others: &[ThreadId],
+        until_100ns: u64,
+    ) -> CallResult<Rest> {
         let mut settled_events = None;
         let mut standing = (0, 0);
         self.end_turn();
+        // Whoever looked at memory since may have looked at that of another process.
+        self.enter_processor(self.current);
         loop {
             if self.clock.events >= self.config.limit_events {
-                return Err(Stop::Limit { what: format!("{} events", self.config.limit_events) });
+                let limit_events = self.config.limit_events;
+                let things = if limit_events == 1 { "event" } else { "events" };
+                return Err(Stop::Limit { what: format!("{limit_events} {things}") });
             }
             standing = match standing {
                 (events, rounds) if events == self.clock.events => (events, rounds + 1),
@@ -117,9 +138,14 @@ impl Kernel {
                 let what = format!("{MOST_ROUNDS} switches in a row in which nobody ran");
                 return Err(Stop::Limit { what });
             }
+            if others.iter().any(|&id| self.ke.thread(id).result.is_some()) && self.can_begin() {
+                return Ok(Rest::Finished);
+            }
             if self.ke.thread(thread).result.is_some() {
                 let end = self.clock.events.saturating_add(SETTLE_EVENTS);
-                if self.clock.events >= *settled_events.get_or_insert(end) {
+                let is_settled = self.clock.events >= *settled_events.get_or_insert(end);
+                // What comes next needs a processor: nobody is left with a lock on the only one.
+                if is_settled && self.can_begin() {
                     return Ok(Rest::Finished);
                 }
             }
@@ -386,7 +412,8 @@ impl Kernel {
     fn call_export(&mut self, export: &Export) -> CallResult<()> {
         let from = self.return_address()?;
         let name = export.written_as.unwrap_or(export.name);
-        self.core_mut().call = Some((name, from));
+        self.note_jump(from);
+        self.core_mut().call = Some(self.call_at(self.gpr(RSP), name, from));
         if self.is_cut_before_call(name)? {
             self.core_mut().call = None;
             return Ok(());
@@ -436,7 +463,7 @@ impl Kernel {
         if irql >= limit.min && irql <= limit.max {
             return Ok(());
         }
-        let export = self.core().call.map_or("", |(name, _)| name);
+        let export = self.core().call.map_or("", |call| call.name);
         let raised = self.core().irql_changed;
         self.emit(Event::LimitBroken(LimitBroken { export, limit, ddi, raised }))?;
         Ok(())
@@ -452,7 +479,7 @@ impl Kernel {
         value: u64,
         (name, from): (&'static str, GuestAddr),
     ) -> CallResult<()> {
-        self.core_mut().call = Some((name, from));
+        self.core_mut().call = Some(self.call_at(self.gpr(RSP), name, from));
         let is_cut = self.is_preempted_here(FreeMoment::AfterCall(name));
         self.core_mut().call = None;
         let rsp = self.gpr(RSP);
@@ -616,7 +643,7 @@ impl Kernel {
     }
 
     /// The export on whose behalf the innermost frames run, and its caller.
-    fn enclosing_call(&mut self) -> Option<(&'static str, GuestAddr)> {
+    fn enclosing_call(&mut self) -> Option<Call> {
         let found = self.activations().iter().rev().find_map(|activation| match activation {
             Activation::Export(regs, name) => Some(Some((regs.gpr[RSP], *name))),
             Activation::Frame(_) => None,
@@ -626,7 +653,12 @@ impl Kernel {
         let mut bytes = [0; 8];
         let machine = guest_memory::Accessor::Machine;
         self.memory.read(machine, GuestAddr(rsp), &mut bytes).ok()?;
-        Some((name, GuestAddr(u64::from_le_bytes(bytes))))
+        Some(self.call_at(rsp, name, GuestAddr(u64::from_le_bytes(bytes))))
+    }
+
+    /// A call that began with this stack pointer.
+    fn call_at(&self, rsp: u64, name: &'static str, from: GuestAddr) -> Call {
+        Call { name, from, jump: self.tail_jump(rsp) }
     }
 
     /// Frames come innermost first.
@@ -665,8 +697,12 @@ impl Kernel {
             }
         }
         self.set_gpr(RSP, rsp);
+        self.forget_jumps();
         self.regs().rip = call.target.0;
         self.regs().rflags &= !0x400;
+        if matches!(call.entry, Some(EntryPoint::Unload | EntryPoint::Dispatch { .. })) {
+            self.stands_still_at_entry();
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use happens_before::Lane;
 use nt_abi::Irql;
 
 use crate::{
-    ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, mm, ob, ps, rtl, turn::Turn,
+    Call, ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, mm, ob, ps, rtl, turn::Turn,
 };
 
 /// A captured machine.
@@ -47,7 +47,7 @@ struct CoreState {
     irql_changed: Option<Seq>,
     thread: Option<ThreadId>,
     returned: GuestAddr,
-    call: Option<(&'static str, GuestAddr)>,
+    call: Option<Call>,
     dpc: Option<GuestAddr>,
     lanes: Vec<Lane>,
     quantum_end_events: u64,

@@ -5,7 +5,9 @@ use choice_tape::{Deviation, Tape};
 use events::{BlockKind, Event, Observer, Origin, ThreadId, Verdict};
 use guest_memory::{Accessor, GuestAddr, Limits};
 
-use crate::{CallResult, Config, Export, Flow, Frame, GuestCall, Kernel, Module, Stop, Wait, mm};
+use crate::{
+    Call, CallResult, Config, Export, Flow, Frame, GuestCall, Kernel, Module, Stop, Wait, mm,
+};
 
 /// Keeps what it hears.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,7 @@ pub(crate) fn kernel_of(processors: u8, deviations: impl IntoIterator<Item = Dev
         record: Vec::new(),
         trace: false,
         processors,
+        tier: cpu::Tier::Interpreter,
     };
     let limits = Limits { frames: 1 << 14, blocks: 1 << 16, spaces: 4 };
     let mut k = Kernel::new(
@@ -95,7 +98,8 @@ pub(crate) fn start(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallR
             }
         }
     }
-    k.core_mut().call = Some((export.written_as.unwrap_or(export.name), GuestAddr(0x1234)));
+    let name = export.written_as.unwrap_or(export.name);
+    k.core_mut().call = Some(Call { name, from: GuestAddr(0x1234), jump: None });
     let flow = (export.call)(k);
     k.core_mut().call = None;
     flow

@@ -189,10 +189,11 @@ pub enum Command {
         /// How long.
         time_100ns: u64,
     },
-    /// Requests that are under way together: each comes from a thread of its own. Only commands
-    /// about an open file can be, and
-    /// interrupts.
+    /// Callers that act at once, each on a thread of its own: one command each, or a sequence. See
+    /// [`Self::together_problem`] for what may stand in it.
     Together(Vec<Command>),
+    /// What one caller does, one after the other. Stands only in [`Self::Together`].
+    Sequence(Vec<Command>),
     /// A device raises an interrupt.
     Interrupt {
         /// Its vector.
@@ -221,10 +222,50 @@ impl Command {
             | Self::Idle { .. }
             | Self::Interrupt { .. }
             | Self::Together(_)
+            | Self::Sequence(_)
             | Self::Shutdown => None,
         }
     }
+
+    /// The commands that it is made of: those of all callers, or itself.
+    pub fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Together(list) | Self::Sequence(list) => {
+                list.iter().flat_map(Self::parts).collect()
+            }
+            single => vec![single],
+        }
+    }
+
+    /// Why callers cannot do this at once, in a sentence.
+    pub fn together_problem(callers: &[Self]) -> Option<String> {
+        if callers.len() > MOST_CALLERS {
+            return Some(format!("at most {MOST_CALLERS} callers act at once"));
+        }
+        let is_interrupt = |command: &Self| matches!(command, Self::Interrupt { .. });
+        callers.iter().find_map(|caller| match caller {
+            Self::Sequence(list) if list.len() > MOST_IN_SEQUENCE => {
+                let most = MOST_IN_SEQUENCE;
+                Some(format!("a caller that acts beside others does at most {most} things"))
+            }
+            Self::Sequence(list) => list.iter().find_map(Self::problem_beside_others),
+            single if is_interrupt(single) => None,
+            single => single.problem_beside_others(),
+        })
+    }
+
+    fn problem_beside_others(&self) -> Option<String> {
+        let is_of_caller = matches!(self, Self::Open { .. } | Self::Idle { .. });
+        let is_request = self.file().is_some() && !matches!(self, Self::Other { .. });
+        let text = "callers that act at once open, close, read, write, control, cancel and wait";
+        (!is_of_caller && !is_request).then(|| text.to_owned())
+    }
 }
+
+/// Callers that act at once: more show nothing new, and each costs a thread.
+const MOST_CALLERS: usize = 32;
+/// Commands of one of several callers.
+const MOST_IN_SEQUENCE: usize = 64;
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,8 +281,10 @@ pub enum Reply {
     },
     /// The request is pending.
     Pending,
-    /// What each of several commands came to.
+    /// What each of several callers came to.
     Together(Vec<Reply>),
+    /// What the commands of one of them came to, as far as it got.
+    Sequence(Vec<Reply>),
     /// The thread blocked and nothing can make it go on.
     Blocked,
 }
@@ -294,4 +337,37 @@ pub enum DeviceAccess {
     Default,
     /// An SDDL string was given.
     Sddl(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, FileRef, MOST_CALLERS, MOST_IN_SEQUENCE};
+
+    #[test]
+    fn what_callers_do_at_once_is_bounded() {
+        let close = Command::Close { file: FileRef(1) };
+        let sequence = |count| Command::Sequence(vec![close.clone(); count]);
+        let problem = |list: &[Command]| Command::together_problem(list);
+        assert_eq!(problem(&vec![sequence(MOST_IN_SEQUENCE); MOST_CALLERS]), None);
+        let callers = problem(&vec![close.clone(); MOST_CALLERS + 1]);
+        assert!(callers.is_some_and(|text| text.contains("32 callers")));
+        let things = problem(&[sequence(MOST_IN_SEQUENCE + 1)]);
+        assert!(things.is_some_and(|text| text.contains("64 things")));
+        let nested = Command::Sequence(vec![sequence(1)]);
+        let interrupt = Command::Interrupt { vector: 1, after_100ns: 0 };
+        assert_eq!(problem(std::slice::from_ref(&interrupt)), None);
+        let beside = [nested, Command::Unload, Command::Sequence(vec![interrupt])];
+        for command in beside {
+            assert!(problem(&[command]).is_some());
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_command_are_those_of_all_callers() {
+        let cancel = |file| Command::Cancel { file: FileRef(file) };
+        let sequence = Command::Sequence(vec![cancel(2), cancel(3)]);
+        let together = Command::Together(vec![cancel(1), sequence]);
+        assert_eq!(together.parts(), [&cancel(1), &cancel(2), &cancel(3)]);
+        assert_eq!(cancel(1).parts(), [&cancel(1)]);
+    }
 }

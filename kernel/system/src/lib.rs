@@ -16,8 +16,10 @@ pub use command::{
     BufferSpec, CallMode, Command, Content, DeviceAccess, DeviceInfo, FieldSpec, FieldValue,
     FileRef, Mark, OtherRequest, Reply, Stopped,
 };
+pub use cpu::{Tier, Unavailable};
 pub use machine::{
     Coverage, Machine, MachineConfig, MachineSnapshot, StackFrame, TraceLine, modules,
+    prepare_translator,
 };
 pub use ntoskrnl::{
     MAX_PROCESSORS,

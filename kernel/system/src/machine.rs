@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use choice_tape::Tape;
+use cpu::{Tier, Unavailable};
 use events::{BugCheckRaised, Event, Observer, Origin, Seq, ThreadId};
 use guest_memory::{Accessor, GuestAddr, Limits, Logged, Tracking};
 use ntoskrnl::ob::Handle;
@@ -32,6 +33,8 @@ pub struct MachineConfig {
     pub processors: u8,
     /// Interrupts of the driver's device.
     pub lines: Vec<InterruptLine>,
+    /// The engine. What a machine does, does not depend on it.
+    pub tier: Tier,
 }
 
 /// Bounds of one machine's memory: 256 MiB of frames.
@@ -113,8 +116,8 @@ impl Machine {
         observer: Box<dyn Observer>,
     ) -> Result<Self, Stopped> {
         let MachineConfig { image, image_name, lines, .. } = config;
-        let MachineConfig { fill, limit_events, record, trace, processors, .. } = config;
-        let config = Config { fill, limit_events, record, trace, processors };
+        let MachineConfig { fill, limit_events, record, trace, processors, tier, .. } = config;
+        let config = Config { fill, limit_events, record, trace, processors, tier };
         let mut k = Kernel::new(config, &modules(), observer, tape, LIMITS);
         let state = start(&mut k).map_err(stopped)?;
         lines.into_iter().for_each(|line| k.declare_line(line));
@@ -305,6 +308,11 @@ impl Machine {
         let until = self.kernel.interrupt_time_100ns() + PATIENCE_100NS;
         self.kernel.run(thread, until)
     }
+}
+
+/// Makes the translator for machines that run on this thread. Others go on with the interpreter.
+pub fn prepare_translator() -> Result<(), Unavailable> {
+    cpu::prepare_translator(map::trap_range())
 }
 
 /// The images of this kernel, with everything they export.

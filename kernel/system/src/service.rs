@@ -66,6 +66,8 @@ pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
         Command::Idle { time_100ns } => idle(m, *time_100ns),
         Command::Interrupt { vector, after_100ns } => interrupt(m, *vector, *after_100ns),
         Command::Together(commands) => together::execute(m, commands),
+        // A caller alone does one thing after the other in any case.
+        Command::Sequence(_) => Ok(done(NtStatus::STATUS_INVALID_PARAMETER)),
     }?;
     system_work(m)?;
     Ok(reply)
@@ -237,9 +239,24 @@ fn open_object(
     m: &mut Machine,
     file: FileRef,
     attributes: ObjectAttributes,
-    (access, share): (u32, u32),
+    access: (u32, u32),
     mode: CallMode,
 ) -> CallResult<Reply> {
+    let (wish, handle_at) = open_wish(m, attributes, access, mode)?;
+    let reply = caller_service(m, |k| service::create_file(k, wish))?;
+    if let Reply::Done { status, .. } = reply {
+        note_open(m, file, handle_at, status);
+    }
+    Ok(reply)
+}
+
+/// An open as the system call gets it, and where it puts the handle.
+pub(crate) fn open_wish(
+    m: &mut Machine,
+    attributes: ObjectAttributes,
+    (access, share): (u32, u32),
+    mode: CallMode,
+) -> CallResult<(CreateFile, GuestAddr)> {
     let caller = caller_process(m);
     m.kernel.enter_process(caller);
     let block = mm::map_user(&mut m.kernel, STATUS_BLOCK_BYTES + 8)?;
@@ -259,16 +276,18 @@ fn open_object(
         handle_at,
         iosb,
     };
-    let reply = caller_service(m, |k| service::create_file(k, wish))?;
-    if let Reply::Done { status, .. } = reply
-        && status.is_success()
-    {
+    Ok((wish, handle_at))
+}
+
+/// Takes the handle of an open that succeeded.
+pub(crate) fn note_open(m: &mut Machine, file: FileRef, handle_at: GuestAddr, status: NtStatus) {
+    if status.is_success() {
         // Whoever ran last may be of another process.
+        let caller = caller_process(m);
         m.kernel.enter_process(caller);
         let handle = Handle(peek(&m.kernel, handle_at));
         m.state.files.insert(file, handle);
     }
-    Ok(reply)
 }
 
 fn close(m: &mut Machine, file: FileRef) -> CallResult<Reply> {
@@ -377,6 +396,13 @@ pub(crate) fn peek(k: &Kernel, at: GuestAddr) -> u64 {
 /// Virtual time passes while everybody waits.
 fn idle(m: &mut Machine, time_100ns: u64) -> CallResult<Reply> {
     let thread = idle_caller(m, &[])?;
+    let until = begin_idle(m, thread, time_100ns)?;
+    m.kernel.run(thread, until)?;
+    Ok(done(NtStatus::STATUS_SUCCESS))
+}
+
+/// A thread begins to wait for a time to pass; returns when that is over.
+pub(crate) fn begin_idle(m: &mut Machine, thread: ThreadId, time_100ns: u64) -> CallResult<u64> {
     let until = m.kernel.interrupt_time_100ns().saturating_add(time_100ns);
     let wait = ntoskrnl::Wait {
         objects: Vec::new(),
@@ -385,8 +411,7 @@ fn idle(m: &mut Machine, time_100ns: u64) -> CallResult<Reply> {
         is_alertable: false,
     };
     m.kernel.begin(thread, |_| Ok(Flow::Wait(wait, Vec::new())))?;
-    m.kernel.run(thread, until)?;
-    Ok(done(NtStatus::STATUS_SUCCESS))
+    Ok(until)
 }
 
 /// A device raises an interrupt, now or later.

@@ -145,21 +145,37 @@ fn holes_may_lead_elsewhere_than_values_beyond_the_table() {
     check_with(clang_table, &distances(&table), &[0x22_2000, 0x22_2004, 0x22_2008]);
 }
 
+/// A jump table for codes of one function number each: `eax`, rotated, is its index.
+fn rotated_table(a: &mut CodeAssembler) {
+    a.ror(eax, 2).unwrap();
+    a.cmp(eax, 3).unwrap();
+    a.ja(DEFAULT).unwrap();
+    place(a, Register::R8, TABLE);
+    a.movsxd(rax, dword_ptr(r8 + rax * 4)).unwrap();
+    a.add(rax, r8).unwrap();
+    a.jmp(rax).unwrap();
+}
+
 #[test]
 fn jump_tables_behind_a_rotation() {
     let write = |a: &mut CodeAssembler| {
         a.mov(eax, dword_ptr(rdx + 0x18)).unwrap();
         a.sub(eax, 0x22_2000).unwrap();
-        a.ror(eax, 2).unwrap();
-        a.cmp(eax, 3).unwrap();
-        a.ja(DEFAULT).unwrap();
-        place(a, Register::R8, TABLE);
-        a.movsxd(rax, dword_ptr(r8 + rax * 4)).unwrap();
-        a.add(rax, r8).unwrap();
-        a.jmp(rax).unwrap();
+        rotated_table(a);
     };
     let table = distances(&[0x1000, 0x1001, 0x1003, 0x1002]);
     check_with(write, &table, &[0x22_2000, 0x22_2004, 0x22_200C]);
+}
+
+#[test]
+fn a_code_added_from_memory_to_a_number() {
+    let write = |a: &mut CodeAssembler| {
+        a.mov(eax, 0_u32.wrapping_sub(0x22_2200)).unwrap();
+        a.add(eax, dword_ptr(rcx + 0x18)).unwrap();
+        rotated_table(a);
+    };
+    let table = distances(&[0x1000, 0x1001, 0x1003, 0x1002]);
+    check_with(write, &table, &[0x22_2200, 0x22_2204, 0x22_220C]);
 }
 
 #[test]

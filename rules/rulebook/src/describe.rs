@@ -9,7 +9,7 @@ use nt_abi::{
     NtStatus,
     constants::{IRP_MJ_DEVICE_CONTROL, IRP_MJ_NAMES},
 };
-use verifier::{Confirmation, Findings, Moment, RawFinding, Rule};
+use verifier::{Confirmation, Findings, Moment, RawFinding, Rule, counted};
 
 /// What an access does, as a verb.
 pub(crate) fn verb(kind: AccessKind) -> &'static str {
@@ -55,15 +55,15 @@ pub(crate) fn block(block: &Block) -> String {
     let size_bytes = block.size_bytes;
     match BlockKind::from_u16(block.allocated.kind) {
         Some(BlockKind::Pool | BlockKind::KernelPool) => {
-            format!("{size_bytes} bytes of pool with tag {}", tag(block.allocated.tag))
+            format!("{} of pool with tag {}", bytes(size_bytes), tag(block.allocated.tag))
         }
         Some(BlockKind::Irp) => "an IRP".to_owned(),
-        Some(BlockKind::SystemBuffer) => format!("a system buffer of {size_bytes} bytes"),
+        Some(BlockKind::SystemBuffer) => format!("a system buffer of {}", bytes(size_bytes)),
         Some(BlockKind::Mdl) => "an MDL".to_owned(),
         Some(BlockKind::Object) => "a kernel object".to_owned(),
         Some(BlockKind::Stack) => "a kernel stack".to_owned(),
         Some(BlockKind::Canary) => "kernel memory that belongs to others".to_owned(),
-        None => format!("a block of {size_bytes} bytes"),
+        None => format!("a block of {}", bytes(size_bytes)),
     }
 }
 
@@ -86,8 +86,9 @@ pub(crate) fn place(fault: &MemoryFault) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
-    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+/// A length in words.
+pub(crate) fn bytes(count: impl Into<u64>) -> String {
+    counted(count, "byte")
 }
 
 /// Adds where a block came from and went.

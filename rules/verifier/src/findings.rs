@@ -48,6 +48,8 @@ pub struct RawFinding {
     pub site: Seq,
     /// The driver's instruction at `site`; null if unknown.
     pub site_ip: GuestAddr,
+    /// Other instructions at which the same mistake would be noticed in another order.
+    pub elsewhere: Vec<GuestAddr>,
     /// How it came about, oldest first.
     pub history: Vec<RawStep>,
     /// What must be shown first.
@@ -56,6 +58,8 @@ pub struct RawFinding {
     pub marks: Vec<(u8, u32)>,
     /// Show it once per function and request: its like is at every line there.
     pub is_once_per_function: bool,
+    /// Show it only if no violation of its run is confirmed, and nothing at its own instruction.
+    pub is_last_resort: bool,
     stops: bool,
 }
 
@@ -89,6 +93,12 @@ impl RawFinding {
         self
     }
 
+    /// The same mistake is noticed at another instruction if things happen in another order.
+    pub fn or_at(&mut self, ip: GuestAddr) -> &mut Self {
+        self.elsewhere.push(ip);
+        self
+    }
+
     /// Demands a confirmation. The run goes on: nothing is proved yet.
     pub fn confirm(&mut self, confirm: Confirmation) -> &mut Self {
         self.confirm = confirm;
@@ -106,6 +116,18 @@ impl RawFinding {
     pub fn once_per_function(&mut self) -> &mut Self {
         self.is_once_per_function = true;
         self
+    }
+
+    /// Shows it only if no other finding of its run explains it.
+    pub fn last_resort(&mut self) -> &mut Self {
+        self.is_last_resort = true;
+        self
+    }
+
+    /// Whether this tells how another one came about: a violation before it, or anything at the
+    /// same instruction.
+    pub fn explains(&self, other: &Self) -> bool {
+        self.rule.severity == Severity::Violation || self.site_ip == other.site_ip
     }
 
     /// Ends the run here, whatever the severity: what follows is a consequence.
@@ -145,10 +167,12 @@ impl Findings {
             origin: self.origin,
             site: self.origin.seq,
             site_ip: self.origin.ip,
+            elsewhere: Vec::new(),
             history: Vec::new(),
             confirm: Confirmation::Repeats,
             marks: Vec::new(),
             is_once_per_function: false,
+            is_last_resort: false,
             stops: rule.severity == Severity::Violation,
         });
         self.list.last_mut().expect("one was just pushed")

@@ -126,7 +126,8 @@ impl HeldLocks {
         }
         let Some(entry) = entry else { return Vec::new() };
         let held: Vec<Taken> = self.of(holder).map(Taken::from).collect();
-        let wanted = Taken { lock: request.lock, mode: request.mode, when: origin.seq };
+        let (when, ip) = (origin.seq, origin.ip);
+        let wanted = Taken { lock: request.lock, mode: request.mode, when, ip };
         held.iter()
             .map(|first| Edge {
                 first: *first,

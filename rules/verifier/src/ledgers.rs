@@ -69,7 +69,8 @@ pub struct Ledgers {
     has_company: bool,
     preemptions: Vec<(Preemption, Origin)>,
     questions: Vec<(Question, Origin)>,
-    places: BTreeSet<Place>,
+    /// Where each thread was asked since the last unfriendly answer.
+    places: BTreeSet<(Place, ThreadId)>,
     undefined: Vec<(GuestAddr, u64)>,
     undefined_status: Option<u64>,
 }
@@ -199,10 +200,15 @@ impl Ledgers {
         &self.preemptions
     }
 
-    /// Lists the questions of the tape, in order: the first at each place, and each with an
-    /// unfriendly answer.
+    /// Lists the questions of the tape, in order: each with an unfriendly answer, and the first at
+    /// each place of each thread before the first of those, between them, and behind.
     pub fn questions(&self) -> &[(Question, Origin)] {
         &self.questions
+    }
+
+    /// Whether these are all.
+    pub fn has_all_questions(&self) -> bool {
+        self.questions.len() < MAX_KEPT
     }
 
     /// Lists the decisions on undefined bytes, in order: the instruction, and the digest of the
@@ -235,7 +241,10 @@ impl Ledgers {
                 self.faults.insert(origin.thread, e.objection.at);
             }
             Event::Question(e) if self.questions.len() < MAX_KEPT => {
-                let is_new = self.places.insert((e.kind, origin.ip, e.stack));
+                let is_new = self.places.insert(((e.kind, origin.ip, e.stack), origin.thread));
+                if e.answer != 0 {
+                    self.places.clear();
+                }
                 if is_new || e.answer != 0 {
                     self.questions.push((*e, *origin));
                 }
@@ -294,5 +303,27 @@ impl Ledgers {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Event, Origin, Question, ThreadId};
+    use guest_memory::GuestAddr;
+
+    use super::Ledgers;
+
+    #[test]
+    fn a_place_is_listed_once_per_thread_and_anew_behind_an_unfriendly_answer() {
+        let mut ledgers = Ledgers::default();
+        let asked = [(1, 7, 0), (1, 7, 0), (2, 7, 0), (1, 8, 0), (1, 7, 1), (1, 7, 0), (1, 7, 0)];
+        for (ordinal, (thread, ip, answer)) in (0..).zip(asked) {
+            let origin =
+                Origin { thread: ThreadId(thread), ip: GuestAddr(ip), ..Origin::default() };
+            let question = Question { kind: 3, ordinal, options: 2, stack: 0, answer };
+            ledgers.note(&origin, &Event::Question(question));
+        }
+        let listed: Vec<u32> = ledgers.questions().iter().map(|(q, _)| q.ordinal).collect();
+        assert_eq!(listed, [0, 2, 3, 4, 5]);
     }
 }

@@ -14,6 +14,7 @@ mod monitor;
 mod rule;
 mod sleeping;
 mod verifier;
+mod words;
 
 pub use fault::FaultClass;
 pub use finding::{Context, Finding, Frame, Site, Step};
@@ -25,3 +26,4 @@ pub use monitor::{BoxedClone, Moment, Monitor};
 pub use rule::{Rule, Severity};
 pub use sleeping::{Blocked, circle};
 pub use verifier::{Options, Verifier};
+pub use words::counted;

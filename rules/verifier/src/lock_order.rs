@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{EntryPoint, Lock, LockMode, Seq};
+use events::{EntryPoint, Lock, LockMode, Origin, Seq};
 use guest_memory::GuestAddr;
 
 use crate::HeldLock;
@@ -20,11 +20,14 @@ pub struct Taken {
     pub mode: LockMode,
     /// Since when.
     pub when: Seq,
+    /// The driver's instruction.
+    pub ip: GuestAddr,
 }
 
 impl From<&HeldLock> for Taken {
     fn from(held: &HeldLock) -> Self {
-        Self { lock: held.lock, mode: held.mode, when: held.acquired.seq }
+        let Origin { seq: when, ip, .. } = held.acquired;
+        Self { lock: held.lock, mode: held.mode, when, ip }
     }
 }
 
@@ -159,7 +162,7 @@ mod tests {
 
     fn exclusive(at: u64) -> Taken {
         let lock = Lock { kind: LockKind::FastMutex, at: GuestAddr(at) };
-        Taken { lock, mode: LockMode::Exclusive, when: Seq(1) }
+        Taken { lock, mode: LockMode::Exclusive, when: Seq(1), ip: GuestAddr(0x1000) }
     }
 
     fn shared(at: u64) -> Taken {

@@ -7,8 +7,8 @@ use events::{
     EventKind, ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck,
     IrqlChange, IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife,
     LockRelease, LockRequest, MemoryFault, MutexAbandon, Origin, PoolAllocate, PoolFree,
-    Preemption, Privileged, Question, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint,
-    TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
+    Preemption, Privileged, Question, ReadLockWrite, Region, RegionFault, ResourceTaken,
+    Standstill, SwitchPoint, TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
 };
 
 use crate::{Findings, Ledgers};
@@ -63,6 +63,7 @@ macro_rules! monitor {
 monitor! {
     memory_fault: MemoryFault(MemoryFault),
     canary_touch: CanaryTouch(CanaryTouch),
+    read_lock_write: ReadLockWrite(ReadLockWrite),
     user_fetch: UserFetch(UserFetch),
     exception_escape: ExceptionEscape(ExceptionEscape),
     undefined_decision: UndefinedDecision(UndefinedDecision),

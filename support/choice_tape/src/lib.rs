@@ -106,6 +106,12 @@ impl Tape {
         Self { deviations, ..Self::default() }
     }
 
+    /// Goes on where another tape stands, which asked these questions and had friendly answers.
+    #[must_use]
+    pub fn with_asked(self, asked: BTreeMap<u16, u32>) -> Self {
+        Self { asked, ..self }
+    }
+
     /// Lets chance answer the questions that no deviation answers.
     #[must_use]
     pub fn with_chance(self, chance: Chance) -> Self {
@@ -151,6 +157,9 @@ impl Tape {
             }
             Switch::EndOfTurn => priorities.choose_at_end_of_turn(lanes),
         };
+        if let Some(&next) = lanes.get(chosen) {
+            priorities.note_chosen(next);
+        }
         if is_given {
             return answer;
         }
@@ -235,6 +244,17 @@ mod tests {
         let mut tape = Tape::new([Deviation { kind: 1, ordinal: 1, answer: 1 }]);
         assert_eq!((tape.ask(FILL, 2), tape.ask(FAIL, 2), tape.ask(FAIL, 2)), (0, 0, 1));
         assert_eq!((tape.asked(FAIL), tape.asked(FILL)), (2, 1));
+    }
+
+    #[test]
+    fn a_tape_goes_on_where_another_stands() {
+        let deviation = Deviation { kind: 1, ordinal: 2, answer: 1 };
+        let mut whole = Tape::new([deviation]);
+        let answers = [whole.ask(FAIL, 2), whole.ask(FILL, 2), whole.ask(FAIL, 2)];
+        assert_eq!(answers, [0, 0, 0]);
+        let mut second = Tape::new([deviation]).with_asked(whole.asked_by_kind().clone());
+        assert_eq!(second, whole);
+        assert_eq!((second.ask(FAIL, 2), second.ask(FAIL, 2), second.asked(FILL)), (1, 0, 1));
     }
 
     #[test]

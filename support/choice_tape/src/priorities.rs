@@ -24,6 +24,8 @@ pub struct Priorities {
     /// Who was chosen last, and how often in a row at the end of a turn.
     latest: (u64, u32),
     tired: i64,
+    /// Whoever goes on comes behind all others at once.
+    is_in_step: bool,
 }
 
 /// Turns in a row after which a lane is taken to wait for another one in a loop of its own.
@@ -44,12 +46,34 @@ impl Priorities {
         Self { seed, changes, ..Self::default() }
     }
 
+    /// A schedule in which all lanes go on in step: the one that has waited longest takes the next
+    /// step. The seed decides who comes first. Whoever checks something and acts on it later meets
+    /// everybody else who does the same.
+    pub fn in_step(seed: u32) -> Self {
+        Self { seed, is_in_step: true, ..Self::default() }
+    }
+
+    fn put_behind_all(&mut self, lane: u64) {
+        self.tired -= 1;
+        self.lowered.insert(lane, self.tired);
+    }
+
     /// The lane that runs takes a step: it may be lowered.
     pub(crate) fn step(&mut self, lane: u64) {
         self.steps = self.steps.saturating_add(1);
+        if self.is_in_step {
+            self.put_behind_all(lane);
+        }
         let change = self.changes.iter().find(|(step, _)| *step == self.steps);
         if let Some(&(_, priority)) = change {
             self.lowered.insert(lane, priority);
+        }
+    }
+
+    /// A lane goes on: in step, that is its turn.
+    pub(crate) fn note_chosen(&mut self, lane: u64) {
+        if self.is_in_step {
+            self.put_behind_all(lane);
         }
     }
 
@@ -61,8 +85,7 @@ impl Priorities {
         let in_a_row = if self.latest.0 == lane { self.latest.1 + 1 } else { 1 };
         self.latest = (lane, in_a_row);
         if in_a_row > PATIENCE_TURNS {
-            self.tired -= 1;
-            self.lowered.insert(lane, self.tired);
+            self.put_behind_all(lane);
             chosen = self.choose(lanes);
             self.latest = (lanes.get(chosen).copied().unwrap_or(lane), 1);
         }
@@ -130,6 +153,25 @@ mod tests {
         let most = |depth| (0..200).map(|seed| ends(seed, depth, 5).1).max();
         assert_eq!([most(1), most(2), most(3)], [Some(3), Some(4), Some(5)]);
         assert!((0..50).all(|seed| ends(seed, 3, 9) == ends(seed, 3, 9)));
+    }
+
+    #[test]
+    fn in_step_nobody_gets_ahead() {
+        for seed in 1..20 {
+            let mut schedule = Priorities::in_step(seed);
+            let mut steps = LANES.map(|lane| (lane, 0_u32));
+            for _ in 0..30 {
+                let place = schedule.choose(&LANES);
+                schedule.step(LANES[place]);
+                steps[place].1 += 1;
+                let most = steps.iter().map(|lane| lane.1).max();
+                let least = steps.iter().map(|lane| lane.1).min();
+                assert!(most <= least.map(|least| least + 1), "{steps:?}");
+            }
+        }
+        let first: BTreeSet<usize> =
+            (1..20).map(|seed| Priorities::in_step(seed).choose(&LANES)).collect();
+        assert_eq!(first.len(), LANES.len(), "anybody may come first");
     }
 
     #[test]

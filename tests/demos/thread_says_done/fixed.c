@@ -27,6 +27,8 @@ static NTSTATUS StartThread(PKSTART_ROUTINE Routine, PVOID Context, PVOID *Threa
 static VOID Ager(PVOID Context)
 {
     UNREFERENCED_PARAMETER(Context);
+    /* Above system worker threads, one of which may run Unload: that does not go first. */
+    KeSetPriorityThread(KeGetCurrentThread(), LOW_REALTIME_PRIORITY);
     for (;;) {
         KeWaitForSingleObject(&Wake, Executive, KernelMode, FALSE, NULL);
         if (Stop) break;

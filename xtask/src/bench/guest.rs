@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result, bail};
-use cpu::{Clock, Exit, Processor, Registers};
+use anyhow::{Context, Result, bail, ensure};
+use cpu::{Clock, Exit, Grant, Processor, Registers};
 use guest_memory::{
     Accessor, Arena, ArenaId, BlockSpec, ByteState, GuestAddr, GuestMemory, Limits, Perms,
-    Provenance, Tracking,
+    Provenance, Snapshot, Tracking,
 };
 use happens_before::Lane;
 use pe_image::Image;
@@ -38,7 +38,7 @@ impl Tier {
         match self {
             Self::Interpreter(engine) => engine.run(r, m, clock),
             #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-            Self::Translator(engine) => engine.run(r, m, clock),
+            Self::Translator(engine) => engine.run_with(r, m, clock, &mut Sum),
         }
     }
 
@@ -47,6 +47,22 @@ impl Tier {
             Self::Interpreter(engine) => engine.set_stack_range(stack),
             #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
             Self::Translator(engine) => engine.set_stack_range(stack),
+        }
+    }
+}
+
+/// The service, where calls are served in place.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+struct Sum;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+impl x86_jit::Services for Sum {
+    fn call(&mut self, call: &mut x86_jit::Call<'_>) -> x86_jit::Reply {
+        let [a, b, ..] = call.arguments();
+        if call.at() == GuestAddr(TRAP) {
+            x86_jit::Reply::Return(a.wrapping_add(b))
+        } else {
+            x86_jit::Reply::Leave
         }
     }
 }
@@ -132,6 +148,34 @@ impl Kernel {
                 exit => bail!("{exit:?} at {:x}", registers.rip),
             }
         }
+    }
+
+    /// How many instructions a run takes that calls no service; in the interpreter.
+    pub(super) fn count_instructions(&mut self) -> Result<u32> {
+        let mut registers = self.start(self.argument, STACK)?;
+        let mut clock = Clock { events: 0, limit_events: u64::MAX };
+        let mut count = 0;
+        while registers.rip != RETURN {
+            let engine = match &mut self.tier {
+                Tier::Interpreter(engine) => engine,
+                #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+                Tier::Translator(_) => bail!("the translator does not step"),
+            };
+            let exit = engine.step(&mut registers, &mut self.memory, &mut clock, Grant::None);
+            ensure!(matches!(exit, Exit::Stepped), "{exit:?} at {:x}", registers.rip);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Captures the memory between two runs.
+    pub(super) fn capture(&mut self) -> Snapshot {
+        self.memory.capture()
+    }
+
+    /// Goes back.
+    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
+        self.memory.restore(snapshot);
     }
 
     /// The registers of a first call.

@@ -7,7 +7,7 @@ use choice_tape::Tape;
 use events::Silent;
 use guest_memory::GuestAddr;
 use pe_image::Image;
-use system::{BufferSpec, CallMode, Command, FileRef, Machine, MachineConfig, Reply};
+use system::{BufferSpec, CallMode, Command, FileRef, Machine, MachineConfig, Reply, Tier};
 
 use super::{guest, native, shortest};
 use crate::{
@@ -82,6 +82,7 @@ fn requests(
         trace: false,
         processors,
         lines: Vec::new(),
+        tier: Tier::Interpreter,
     };
     let stopped = |stopped: system::Stopped| anyhow!("{stopped:?}");
     let mut machine = Machine::new(config, Tape::default(), Box::new(Silent)).map_err(stopped)?;

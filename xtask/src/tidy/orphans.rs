@@ -39,8 +39,12 @@ fn reach(tree: &Tree, path: &str, reached: &mut BTreeSet<String>) {
     let owns_folder = is_root(path) || stem == "mod";
     let inside = if owns_folder { folder.to_owned() } else { format!("{folder}/{stem}") };
     for line in file.text().lines() {
-        if let Some(other) = line.trim().strip_prefix("#[path = \"") {
-            reach(tree, &format!("{folder}/{}", other.trim_end_matches("\"]")), reached);
+        // Alone, or behind the condition of a `cfg_attr`.
+        if line.trim().starts_with("#[")
+            && let Some((_, rest)) = line.split_once("path = \"")
+            && let Some((other, _)) = rest.split_once('"')
+        {
+            reach(tree, &format!("{folder}/{other}"), reached);
         }
     }
     let code = rust_text::code_only(file.text());
@@ -61,11 +65,15 @@ mod tests {
     #[test]
     fn files_are_reached_through_their_parents() {
         let files = [
-            ("a/src/lib.rs", "mod b;\npub(crate) mod c;\n"),
+            (
+                "a/src/lib.rs",
+                "mod b;\npub(crate) mod c;\n#[cfg_attr(x, path = \"c/f.rs\")]\nmod g;",
+            ),
             ("a/src/b.rs", "mod d;"),
             ("a/src/b/d.rs", ""),
             ("a/src/c/mod.rs", "// mod e;"),
             ("a/src/c/e.rs", ""),
+            ("a/src/c/f.rs", ""),
         ];
         let found = check(&Tree::of(&files));
         assert_eq!(found.first().map(|orphan| orphan.path.as_str()), Some("a/src/c/e.rs"));

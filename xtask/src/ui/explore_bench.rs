@@ -38,7 +38,8 @@ pub(crate) struct Args {
 }
 
 /// The columns of the table: strategies by themselves.
-const STRATEGIES: [&str; 6] = ["friendly", "failures", "races", "preempt", "pct", "random"];
+const STRATEGIES: [&str; 7] =
+    ["friendly", "failures", "races", "lockstep", "preempt", "pct", "random"];
 
 const BEGIN: &str = "<!-- explore-bench: begin -->\n";
 const END: &str = "<!-- explore-bench: end -->\n";
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bugcheck: build_bugcheck()?,
         bless: false,
         is_without: false,
+        engine: None,
     };
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
@@ -236,11 +238,11 @@ mod tests {
             depth: 1,
             expected: BTreeSet::new(),
         };
-        let alone = vec![None, None, Some(7), None, None, None];
+        let alone = vec![None, None, Some(7), None, None, None, None];
         let row = Row { demo, alone, together: None, deep: Some(900), complaints: Vec::new() };
         let text = table(&[row]);
         assert!(
-            text.ends_with("| late_set | 1 | - | - | 7 | - | - | - | 900 (deep) |\n"),
+            text.ends_with("| late_set | 1 | - | - | 7 | - | - | - | - | 900 (deep) |\n"),
             "{text}"
         );
     }

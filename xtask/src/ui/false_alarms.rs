@@ -24,6 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bugcheck: build_bugcheck()?,
         bless: false,
         is_without: false,
+        engine: None,
     };
     let filter = args.filter.as_deref().unwrap_or_default();
     let runs = args.runs.to_string();

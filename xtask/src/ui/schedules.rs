@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bugcheck: build_bugcheck()?,
         bless: false,
         is_without: false,
+        engine: None,
     };
     let failed = each(&bench, args.filter.as_deref().unwrap_or_default(), |driver| {
         complaints(&bench, driver, args)

@@ -17,22 +17,22 @@ use super::random::Random;
 use super::templates::Templates;
 
 /// What addresses move by.
-const MOVED: u64 = 0xffff_fa00_0000_0000;
+pub(super) const MOVED: u64 = 0xffff_fa00_0000_0000;
 /// Status flags: at a fault those that a check may have changed are dead.
-const STATUS: u64 = 0x8d5;
+pub(super) const STATUS: u64 = 0x8d5;
 /// Of 100 cases so many are programs.
 const PROGRAMS_PERCENT: u64 = 60;
 /// Differences shown.
 const SHOWN: u64 = 5;
 
-struct Machine<E> {
-    engine: E,
-    memory: GuestMemory,
+pub(super) struct Machine<E> {
+    pub(super) engine: E,
+    pub(super) memory: GuestMemory,
 }
 
 /// What came of a case.
-struct Outcome {
-    exit: Exit,
+pub(super) struct Outcome {
+    pub(super) exit: Exit,
     registers: Registers,
     clock: Clock,
     memory: Vec<u8>,
@@ -74,7 +74,7 @@ pub(super) fn check(seed: u64, first: u64, count: u64) -> anyhow::Result<Option<
     Ok(Some((agree, differ, fast.engine.counts().entries)))
 }
 
-fn memory() -> anyhow::Result<GuestMemory> {
+pub(super) fn memory() -> anyhow::Result<GuestMemory> {
     let limits = Limits { frames: 64, blocks: 16, spaces: 2 };
     let mut memory = GuestMemory::new_shared(limits).context("no shared memory")?;
     let at = |low: u64| GuestAddr(MOVED + low);
@@ -87,7 +87,7 @@ fn memory() -> anyhow::Result<GuestMemory> {
 }
 
 /// Moves what points into the window or beside it.
-fn move_registers(registers: &mut Registers) {
+pub(super) fn move_registers(registers: &mut Registers) {
     let end = WINDOW + WINDOW_BYTES as u64 + READ_ONLY_BYTES + GUARD_BYTES;
     for value in &mut registers.gpr {
         if (WINDOW - GUARD_BYTES..end).contains(value) {
@@ -99,7 +99,7 @@ fn move_registers(registers: &mut Registers) {
 }
 
 impl<E> Machine<E> {
-    fn run(
+    pub(super) fn run(
         &mut self,
         case: &Case,
         run: impl Fn(&mut E, &mut Registers, &mut GuestMemory, &mut Clock) -> Exit,
@@ -121,7 +121,7 @@ impl<E> Machine<E> {
     }
 }
 
-fn differences(case: &Case, expected: &Outcome, outcome: &Outcome) -> Vec<String> {
+pub(super) fn differences(case: &Case, expected: &Outcome, outcome: &Outcome) -> Vec<String> {
     let mut found = Vec::new();
     let mut differ = |what: &str, a: String, b: String| {
         if a != b {

@@ -1,6 +1,6 @@
 //! Cancelling requests, and the cancel spin lock.
 
-use events::{BlockKind, EntryPoint, IrpId, Lock, LockKind, ThreadId};
+use events::{BlockKind, EntryPoint, Event, IrpId, IrpStuck, Lock, LockKind, ThreadId};
 use guest_memory::GuestAddr;
 use nt_abi::{
     Irql, NtStatus,
@@ -114,9 +114,11 @@ fn is_open(k: &Kernel, id: IrpId) -> bool {
 
 fn call_routine(k: &mut Kernel, address: GuestAddr, old: Irql) -> CallResult<Flow> {
     let id = irp::at_or_number(k, address)?;
+    let routine = GuestAddr(k.get(address, IRP::CancelRoutine)?);
+    let is_again = k.get(address, IRP::Cancel)? != 0;
+    note_cancel(k, id, is_again && !routine.is_null())?;
     k.set(address, IRP::Cancel, 1)?;
     k.order_acquire(address);
-    let routine = GuestAddr(k.get(address, IRP::CancelRoutine)?);
     k.set(address, IRP::CancelRoutine, 0)?;
     if routine.is_null() {
         release(k, old)?;
@@ -139,6 +141,30 @@ fn call_routine(k: &mut Kernel, address: GuestAddr, old: Irql) -> CallResult<Flo
     let entry = EntryPoint::CancelRoutine { irp: id };
     let call = GuestCall::entry(routine, vec![device, address.0], entry);
     Ok(Flow::call(call, Cancelled { old }))
+}
+
+/// How long after a cancel everything is at rest that it led to: 100 ms.
+const REST_100NS: u64 = 1_000_000;
+
+/// Takes note of a cancel. A request that was cancelled before and has a cancel routine all the
+/// same got it after that, and nobody looked at `Irp->Cancel` then: "the cancel routine is not
+/// called" for the first one (`wdm/nf-wdm-iosetcancelroutine`, `kernel/canceling-irps`).
+pub(super) fn note_cancel(k: &mut Kernel, id: IrpId, is_too_late: bool) -> CallResult<()> {
+    let now = k.interrupt_time_100ns();
+    let irp = irp::entry(k, id);
+    let first = *irp.cancelled_100ns.get_or_insert(now);
+    let is_of_user = irp.kind == irp::IrpKind::Request && irp.is_live && irp.completed.is_none();
+    if !is_too_late || !is_of_user || now.saturating_sub(first) < REST_100NS {
+        return Ok(());
+    }
+    let event = IrpStuck {
+        irp: id,
+        major: irp.major,
+        control_code: irp.control_code,
+        returned: irp.returned,
+        is_cancel_missed: true,
+    };
+    k.emit(Event::IrpStuck(event)).map(drop)
 }
 
 /// The cancel routine returned.
@@ -219,13 +245,20 @@ pub(crate) fn requests_of(k: &Kernel, thread: ThreadId) -> Vec<IrpId> {
 
 #[cfg(test)]
 mod tests {
+    use events::Event;
     use guest_memory::GuestAddr;
     use nt_abi::{Irql, structures::io::IRP};
 
+    use super::REST_100NS;
     use crate::{
         GuestCall, Kernel,
-        io::test_driver::{self, DISPATCH},
-        testing::{block, bug_check_code, call_by_name, drive},
+        io::{
+            irp::IrpKind,
+            request::Draft,
+            test_driver::{self, DISPATCH},
+        },
+        ob::PreviousMode,
+        testing::{block, bug_check_code, call_by_name, drive, take_events},
     };
 
     const CANCEL: u64 = 0xffff_f802_0000_2000;
@@ -239,6 +272,31 @@ mod tests {
         assert_eq!(k.irql(), Irql::PASSIVE_LEVEL);
         let level = block(&mut k, &[0xee]);
         call_by_name(&mut k, "IoAcquireCancelSpinLock", &[level]).expect("the lock is free");
+    }
+
+    #[test]
+    fn a_cancel_before_the_routine_is_set_is_missed_if_nobody_looks() {
+        let cases = [(REST_100NS, CANCEL, true), (0, CANCEL, false), (REST_100NS, 0, false)];
+        for (rest_100ns, routine, is_missed) in cases {
+            let (mut k, device) = test_driver::device();
+            let (kind, mode) = (IrpKind::Request, PreviousMode::User);
+            let draft = Draft::new(&mut k, device, 3, kind, mode).unwrap();
+            let irp = draft.irp.0;
+            assert_eq!(call_by_name(&mut k, "IoCancelIrp", &[irp]), Ok(0));
+            k.set(draft.irp, IRP::CancelRoutine, routine).unwrap();
+            k.idle_100ns += rest_100ns;
+            take_events(&mut k);
+            let mut guest = |k: &mut Kernel, _: &GuestCall| {
+                call_by_name(k, "IoReleaseCancelSpinLock", &[0]).unwrap();
+                0
+            };
+            drive(&mut k, "IoCancelIrp", &[irp], &mut guest).unwrap();
+            let is_told = |event: &Event| {
+                matches!(event, Event::IrpStuck(stuck) if stuck.irp == draft.id
+                    && stuck.is_cancel_missed)
+            };
+            assert_eq!(take_events(&mut k).iter().any(is_told), is_missed, "{rest_100ns}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn latest(k: &mut Kernel) -> CallResult<Option<(GuestAddr, IrpId, u64)>> {
 /// Asks whether the caller cancels its latest request here; says whether another thread, which
 /// does, goes on.
 pub(crate) fn cancel_if_chosen(k: &mut Kernel, stage: CallStage) -> CallResult<bool> {
-    let at = k.core().call.map_or(GuestAddr(k.core().regs.rip), |(_, from)| from);
+    let at = k.core().call.map_or(GuestAddr(k.core().regs.rip), |call| call.from);
     if k.image_at(at).is_none() || k.io.irps.is_empty() || k.tape.asked(CANCEL_HERE) >= MOST_ASKED {
         return Ok(false);
     }
@@ -114,8 +114,11 @@ frame!(Done, |this, k, value| {
 /// marked, for it has no cancel routine yet.
 pub(crate) fn cancel_unsent(k: &mut Kernel, id: IrpId) -> CallResult<()> {
     let Some(irp) = k.io.irps.get(&id).filter(|irp| is_open(irp)) else { return Ok(()) };
-    let (address, major) = (irp.address, irp.major);
-    if k.ask_here(CANCEL_HERE, 2, detail(major, false, 3))? != 0 {
+    let (address, major, code) = (irp.address, irp.major, irp.control_code);
+    // Each control code is a request of its own.
+    let state = u64::from(code) << 16 | detail(major, false, 3);
+    if k.ask_here(CANCEL_HERE, 2, state)? != 0 {
+        cancel::note_cancel(k, id, false)?;
         k.set(address, IRP::Cancel, 1)?;
     }
     Ok(())

@@ -59,6 +59,8 @@ pub struct Irp {
     pub result: Option<(NtStatus, u64)>,
     /// When the last dispatch routine returned without having completed it.
     pub returned: Option<Seq>,
+    /// Interrupt time at which it was cancelled first.
+    pub cancelled_100ns: Option<u64>,
     /// How results travel.
     pub request: Option<Request>,
 }
@@ -140,6 +142,7 @@ pub(crate) fn number(k: &mut Kernel, address: GuestAddr, kind: IrpKind) -> IrpId
         completed: None,
         result: None,
         returned: None,
+        cancelled_100ns: None,
         request: None,
     };
     k.io.irps.insert(id, irp);

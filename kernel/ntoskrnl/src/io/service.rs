@@ -7,7 +7,7 @@
 use events::{Event, IrpStuck, ThreadId, TransferMethod};
 use guest_memory::{AccessKind, GuestAddr};
 use nt_abi::{
-    NtStatus,
+    Irql, NtStatus,
     constants::{
         IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE,
         io::{
@@ -28,7 +28,7 @@ use super::{
     shutdown, thread_exit, unload,
 };
 use crate::{
-    CallResult, Flow, Kernel, ex, frame,
+    CallResult, Core, Flow, Kernel, Wait, ex, frame,
     ob::{self, Handle, Name, ObjectType, PreviousMode},
 };
 
@@ -309,6 +309,28 @@ pub fn cancel_file(k: &mut Kernel, handle: Handle) -> CallResult<Flow> {
     }
 }
 
+/// The same for one of several calls that start at once. A cancel routine is called at
+/// `DISPATCH_LEVEL`: on the last processor that is free it waits until the others have started.
+pub fn cancel_file_beside(k: &mut Kernel, handle: Handle) -> CallResult<Flow> {
+    let is_free =
+        |(index, core): (usize, &Core)| index != k.current && core.irql < Irql::DISPATCH_LEVEL;
+    if k.cores.iter().enumerate().any(is_free) {
+        return cancel_file(k, handle);
+    }
+    // A wait that is over by now would go on at once.
+    let soon = Some(k.interrupt_time_100ns() + 1);
+    let wait = Wait { objects: Vec::new(), is_all: false, due_100ns: soon, is_alertable: false };
+    Ok(Flow::wait(wait, LaterCancel { handle }))
+}
+
+/// A cancel that is to come a moment later.
+#[derive(Clone, Debug)]
+struct LaterCancel {
+    handle: Handle,
+}
+
+frame!(LaterCancel, |this, k, _| cancel_file(k, this.handle));
+
 /// Cancels the outstanding requests of a thread that ends, and waits until they are over.
 pub fn end_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
     thread_exit::cancel_requests(k, thread)
@@ -384,6 +406,7 @@ pub fn report_stuck_requests(k: &mut Kernel) -> CallResult<()> {
                 major: irp.major,
                 control_code: irp.control_code,
                 returned: irp.returned,
+                is_cancel_missed: false,
             })
             .collect();
     for event in stuck {

@@ -9,7 +9,7 @@ use guest_memory::GuestAddr;
 use happens_before::{Access, Lane, Touch};
 use nt_abi::Irql;
 
-use crate::{CallResult, Kernel, MAX_PROCESSORS};
+use crate::{Call, CallResult, Kernel, MAX_PROCESSORS};
 
 impl Kernel {
     /// The lane of a thread.
@@ -66,7 +66,7 @@ impl Kernel {
     /// A routine of the kernel reads or writes plain memory for the driver's code that called it.
     pub(crate) fn note_plain(&mut self, at: GuestAddr, size_bytes: u64, is_store: bool) {
         if self.memory.is_tracking()
-            && let Some((_, from)) = self.core().call
+            && let Some(Call { from, .. }) = self.core().call
         {
             self.show_lane();
             self.memory.note_service(from.0, at, size_bytes, is_store);

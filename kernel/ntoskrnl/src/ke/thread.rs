@@ -77,6 +77,9 @@ pub struct Thread {
     pub spin: Option<SpinState>,
     /// It was switched away from at its current call into the kernel, which goes on now.
     pub was_preempted_at_call: bool,
+    /// Jumps by which routines that are gone from the stack led to kernel routines, with the stack
+    /// pointer there, outermost first.
+    pub tail_jumps: Vec<(u64, GuestAddr)>,
     /// After the call under way it goes on on another processor, so that what is due on this one
     /// runs at the same time.
     pub moves_after_call: bool,
@@ -144,6 +147,7 @@ impl Thread {
             result: None,
             spin: None,
             was_preempted_at_call: false,
+            tail_jumps: Vec::new(),
             moves_after_call: false,
             affinity: u64::MAX,
             priority: 8,

@@ -194,6 +194,13 @@ pub(super) fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
     Ok(was_set)
 }
 
+impl State {
+    /// The processor that set the timer which is due next.
+    pub(crate) fn next_timer_processor(&self) -> Option<u8> {
+        self.timers.first_key_value().map(|(_, armed)| armed.processor)
+    }
+}
+
 impl Kernel {
     /// Starts a periodic timer of the kernel's own.
     pub(crate) fn start_periodic_timer(

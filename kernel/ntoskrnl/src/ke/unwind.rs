@@ -4,11 +4,11 @@
 //! <https://learn.microsoft.com/cpp/build/exception-handling-x64>.
 
 use cpu::Registers;
-use guest_memory::{Accessor, GuestAddr};
+use guest_memory::{GuestAddr, GuestMemory, PAGE_BYTES};
 use pe_image::unwind::{RuntimeFunction, UnwindInfo, UnwindOp};
 
 use super::epilogue::{self, Step};
-use crate::{Activation, ExportTable, Kernel, LoadedImage};
+use crate::{Activation, ExportTable, Kernel, LoadedImage, TrapTarget};
 
 /// More frames than a kernel stack can hold.
 const FRAME_LIMIT: usize = 512;
@@ -83,24 +83,33 @@ impl Kernel {
 
     /// Goes to the caller's frame; `None` at the end of the stack or where it cannot be followed.
     pub fn unwind(&self, cursor: &Cursor) -> Option<Cursor> {
-        if cursor.regs.rip == ExportTable::return_address().0 {
-            return self.below_entry(cursor.level);
+        let mut caller = cursor.clone();
+        self.to_caller(&mut caller, &mut Words::of(&self.memory))?;
+        Some(caller)
+    }
+
+    /// The same in place. After `None` the cursor means nothing.
+    fn to_caller(&self, cursor: &mut Cursor, words: &mut Words<'_>) -> Option<()> {
+        let regs = &mut cursor.regs;
+        if regs.rip == ExportTable::return_address().0 {
+            *cursor = self.below_entry(cursor.level)?;
+            return Some(());
         }
-        let mut regs = cursor.regs.clone();
         let unwound = self.code_at(regs.rip).and_then(|(image, rva)| {
             let function = image.image.functions().lookup(rva)?;
             let chain = UnwindInfo::read_chain(&mut read_image(image), function).ok()?;
             Some((epilogue_at(image, function, &chain, rva), chain, rva))
         });
         match unwound {
-            Some((Some(steps), ..)) => finish(self, &steps, &mut regs)?,
-            Some((None, chain, rva)) => undo(self, &chain, rva, &mut regs)?,
+            Some((Some(steps), ..)) => finish(words, &steps, regs)?,
+            Some((None, chain, rva)) => undo(words, &chain, rva, regs)?,
             None => {}
         }
         let rsp = regs.gpr.get_mut(RSP)?;
-        regs.rip = self.stack_word(*rsp)?;
+        regs.rip = words.at(*rsp)?;
         *rsp = rsp.wrapping_add(8);
-        Some(Cursor { regs, is_return: true, level: cursor.level })
+        cursor.is_return = true;
+        Some(())
     }
 
     /// Guest code that the kernel's frames below `level` stand for: who called the export that
@@ -124,18 +133,26 @@ impl Kernel {
     /// Instruction addresses of the current thread's stack, innermost first; the flag marks return
     /// addresses.
     pub fn backtrace(&self) -> Vec<(GuestAddr, bool)> {
-        if self.core().thread.is_none() {
-            return Vec::new();
+        self.frames().collect()
+    }
+
+    /// The same, no further than somebody looks: most who ask want the innermost few.
+    pub(crate) fn frames(&self) -> Frames<'_> {
+        Frames {
+            kernel: self,
+            words: Words::of(&self.memory),
+            cursor: self.core().thread.map(|_| self.cursor()),
+            is_new: true,
+            jump: None,
+            left: FRAME_LIMIT,
         }
-        let mut frames = Vec::new();
-        let mut cursor = Some(self.cursor());
-        while let Some(at) = cursor.filter(|_| frames.len() < FRAME_LIMIT) {
-            if at.regs.rip != ExportTable::return_address().0 {
-                frames.push((GuestAddr(at.regs.rip), at.is_return));
-            }
-            cursor = self.unwind(&at);
-        }
-        frames
+    }
+
+    /// The jump to the kernel routine at which a walk stands.
+    fn jump_to(&self, at: &Cursor) -> Option<GuestAddr> {
+        let target = self.exports.target(GuestAddr(at.regs.rip))?;
+        let rsp = at.regs.gpr.get(RSP)?;
+        matches!(target, TrapTarget::Export(_)).then(|| self.tail_jump(*rsp))?
     }
 
     /// The image around an address, and the offset in it.
@@ -143,12 +160,77 @@ impl Kernel {
         let image = self.image_at(GuestAddr(at))?;
         Some((image, u32::try_from(at - image.base.0).ok()?))
     }
+}
 
-    fn stack_word(&self, at: u64) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.memory.read(Accessor::Machine, GuestAddr(at), &mut bytes).ok()?;
-        Some(u64::from_le_bytes(bytes))
+/// The frames of a stack, as they are walked.
+pub(crate) struct Frames<'a> {
+    kernel: &'a Kernel,
+    words: Words<'a>,
+    cursor: Option<Cursor>,
+    /// The frame of the cursor was not looked at.
+    is_new: bool,
+    /// The jump that stands for a frame of its own.
+    jump: Option<GuestAddr>,
+    left: usize,
+}
+
+impl Iterator for Frames<'_> {
+    type Item = (GuestAddr, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(jump) = self.jump.take() {
+            self.left = self.left.saturating_sub(1);
+            return Some((jump, false));
+        }
+        self.left = self.left.checked_sub(1)?;
+        let cursor = self.cursor.as_mut()?;
+        loop {
+            if !std::mem::take(&mut self.is_new)
+                && self.kernel.to_caller(cursor, &mut self.words).is_none()
+            {
+                self.cursor = None;
+                return None;
+            }
+            if cursor.regs.rip != ExportTable::return_address().0 {
+                self.jump = self.kernel.jump_to(cursor);
+                return Some((GuestAddr(cursor.regs.rip), cursor.is_return));
+            }
+        }
     }
+}
+
+/// Words of a stack; its page is looked up once.
+struct Words<'a> {
+    memory: &'a GuestMemory,
+    page: GuestAddr,
+    bytes: Option<&'a [u8; 4096]>,
+}
+
+impl<'a> Words<'a> {
+    fn of(memory: &'a GuestMemory) -> Self {
+        // No word begins in the page of this address.
+        Self { memory, page: GuestAddr(u64::MAX), bytes: None }
+    }
+
+    fn at(&mut self, at: u64) -> Option<u64> {
+        let offset = at % PAGE_BYTES;
+        if offset > PAGE_BYTES - 8 {
+            let parts = [at - offset, (at - offset).wrapping_add(PAGE_BYTES)];
+            let [low, high] = parts.map(|page| self.memory.page_bytes(GuestAddr(page)));
+            let bytes = [low?.as_slice(), high?.as_slice()].concat();
+            return word(&bytes, offset);
+        }
+        if self.page != GuestAddr(at).page() {
+            self.page = GuestAddr(at).page();
+            self.bytes = self.memory.page_bytes(self.page);
+        }
+        word(self.bytes?, offset)
+    }
+}
+
+fn word(bytes: &[u8], offset: u64) -> Option<u64> {
+    let bytes = bytes.get(usize::try_from(offset).ok()?..)?;
+    bytes.first_chunk().copied().map(u64::from_le_bytes)
 }
 
 /// Reads unwind data from the image as it was mapped: a driver cannot change it, and hostile images
@@ -200,7 +282,7 @@ fn epilogue_at(
 }
 
 /// Does what is left of an epilogue, up to its return or jump.
-fn finish(k: &Kernel, steps: &[Step], regs: &mut Registers) -> Option<()> {
+fn finish(words: &mut Words<'_>, steps: &[Step], regs: &mut Registers) -> Option<()> {
     for step in steps {
         let rsp = *regs.gpr.get(RSP)?;
         let (register, value) = match *step {
@@ -210,7 +292,7 @@ fn finish(k: &Kernel, steps: &[Step], regs: &mut Registers) -> Option<()> {
                 (RSP, base.wrapping_add_signed(i64::from(displacement)))
             }
             Step::Pop { register } => {
-                let value = k.stack_word(rsp)?;
+                let value = words.at(rsp)?;
                 *regs.gpr.get_mut(RSP)? = rsp.wrapping_add(8);
                 (usize::from(register), value)
             }
@@ -221,7 +303,7 @@ fn finish(k: &Kernel, steps: &[Step], regs: &mut Registers) -> Option<()> {
 }
 
 /// Undoes the prologue as far as it was done.
-fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()> {
+fn undo(words: &mut Words<'_>, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()> {
     let frame = establisher(chain, rva, regs);
     for (index, (function, info)) in chain.iter().enumerate() {
         for code in &info.codes {
@@ -231,7 +313,7 @@ fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()>
             match code.op {
                 UnwindOp::PushNonvolatile { register } => {
                     let rsp = *regs.gpr.get(RSP)?;
-                    *regs.gpr.get_mut(usize::from(register))? = k.stack_word(rsp)?;
+                    *regs.gpr.get_mut(usize::from(register))? = words.at(rsp)?;
                     *regs.gpr.get_mut(RSP)? = rsp.wrapping_add(8);
                 }
                 UnwindOp::Allocate { size_bytes } => {
@@ -241,11 +323,11 @@ fn undo(k: &Kernel, chain: &Chain, rva: u32, regs: &mut Registers) -> Option<()>
                 UnwindOp::SetFrameRegister => *regs.gpr.get_mut(RSP)? = frame,
                 UnwindOp::SaveNonvolatile { register, offset_bytes } => {
                     let at = frame.wrapping_add(u64::from(offset_bytes));
-                    *regs.gpr.get_mut(usize::from(register))? = k.stack_word(at)?;
+                    *regs.gpr.get_mut(usize::from(register))? = words.at(at)?;
                 }
                 UnwindOp::SaveXmm128 { register, offset_bytes } => {
                     let at = frame.wrapping_add(u64::from(offset_bytes));
-                    let (low, high) = (k.stack_word(at)?, k.stack_word(at.wrapping_add(8))?);
+                    let (low, high) = (words.at(at)?, words.at(at.wrapping_add(8))?);
                     *regs.xmm.get_mut(usize::from(register))? =
                         u128::from(low) | u128::from(high) << 64;
                 }

@@ -56,9 +56,17 @@ const PAGE_NUMBER_BYTES: u64 = 8;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mdls {
     /// Pages locked, by MDL.
-    locked: BTreeMap<GuestAddr, Vec<FrameId>>,
+    locked: BTreeMap<GuestAddr, Locked>,
     /// Mappings by their first page.
     mapped: BTreeMap<(Option<SpaceId>, GuestAddr), Mapped>,
+}
+
+/// The pages of an MDL that are locked.
+#[derive(Clone, Debug)]
+struct Locked {
+    frames: Vec<FrameId>,
+    /// Locked for reading, and one of them can only be read where they were found.
+    is_read_only: bool,
 }
 
 /// A mapping of an MDL's pages.
@@ -140,22 +148,24 @@ pub(crate) fn lock(
             k.mm.provoked.contains(&objection.at.page()),
         ));
     }
+    let is_write = access == AccessKind::Write;
     let mut frames = Vec::new();
+    let mut is_read_only = false;
     for index in 0..range.pages() {
         let page = range.start.page().add(index * PAGE_BYTES);
         let mapping = k.memory.mapping(page);
-        let needed = if access == AccessKind::Write { Perms::WRITE } else { Perms::READ };
+        let needed = if is_write { Perms::WRITE } else { Perms::READ };
         let Some(mapping) = mapping.filter(|mapping| mapping.perms.contains(needed)) else {
             return Err(access_violation(page.max(range.start), access, false));
         };
+        is_read_only |= !mapping.perms.contains(Perms::WRITE);
         frames.push(mapping.frame);
     }
     write_pages(k, mdl, &frames)?;
     for frame in &frames {
         k.memory.pin(*frame);
     }
-    k.mm.mdls.locked.insert(mdl, frames);
-    let is_write = access == AccessKind::Write;
+    k.mm.mdls.locked.insert(mdl, Locked { frames, is_read_only });
     let flags = MDL_PAGES_LOCKED | if is_write { MDL_WRITE_OPERATION } else { 0 };
     k.set(mdl, MDL::MdlFlags, range.flags | flags)
 }
@@ -163,7 +173,7 @@ pub(crate) fn lock(
 /// Unmaps and unlocks an MDL.
 pub(crate) fn unlock(k: &mut Kernel, mdl: GuestAddr) -> CallResult<()> {
     let flags = k.get(mdl, MDL::MdlFlags)?;
-    let Some(frames) = k.mm.mdls.locked.remove(&mdl) else {
+    let Some(Locked { frames, .. }) = k.mm.mdls.locked.remove(&mdl) else {
         // PFN_LIST_CORRUPT: pages unlocked that are not locked.
         return Err(Stop::bug_check(0x4e, [0x9a, 0, 0, 0]));
     };
@@ -435,8 +445,13 @@ fn map(
         return if may_fail { Ok(GuestAddr::NULL) } else { Err(no_mapping()) };
     };
     let first_byte = u16::try_from(range.start.page_offset()).expect("below a page");
-    let perms =
-        if is_user { (perms - Perms::EXECUTE) | Perms::USER | Perms::WATCHED } else { perms };
+    let perms = if is_user {
+        (perms - Perms::EXECUTE) | Perms::USER | Perms::WATCHED
+    } else if k.mm.mdls.locked.get(&mdl).is_some_and(|locked| locked.is_read_only) {
+        perms | Perms::WATCHED
+    } else {
+        perms
+    };
     if k.memory.map_frames(at, &frames, first_byte, range.size_bytes, perms).is_err() {
         return Err(Stop::unsupported("a mapping of an MDL whose pages are gone"));
     }

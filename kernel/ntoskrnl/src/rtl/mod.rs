@@ -1,5 +1,6 @@
 //! Rtl: strings, memory, debug prints and the C runtime.
 
+mod bitmap;
 mod c_number;
 mod c_printf;
 mod c_secure;
@@ -32,6 +33,7 @@ pub(crate) const EXPORTS: &[&[crate::Export]] = &[
     system_version::EXPORTS,
     stack_probe::EXPORTS,
     security_descriptor::EXPORTS,
+    bitmap::EXPORTS,
 ];
 
 /// State of the component.

@@ -231,7 +231,7 @@ impl Engine {
             b'S' => self.string(k, d, args, d.is_wide(!self.is_wide)),
             b'Z' => self.counted_string(k, d, args),
             letter @ (b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' | b'n') => {
-                let routine = k.core().call.map_or("a print", |(name, _)| name);
+                let routine = k.core().call.map_or("a print", |call| call.name);
                 let letter = char::from(letter);
                 Err(Stop::unsupported(format!("conversion `%{letter}` in `{routine}`")))
             }

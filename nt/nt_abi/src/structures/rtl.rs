@@ -12,6 +12,14 @@ structure! {
 }
 
 structure! {
+    /// Header of a bitmap; the bits are elsewhere. Source: `wdm/nf-wdm-rtlinitializebitmap`.
+    RTL_BITMAP: 0x10 {
+        SizeOfBitMap: u32 = 0x00,
+        Buffer: u64 = 0x08,
+    }
+}
+
+structure! {
     /// Version of the system. Source: `wdm/ns-wdm-_osversioninfow`.
     RTL_OSVERSIONINFOW: 0x114 {
         dwOSVersionInfoSize: u32 = 0x00,

@@ -429,6 +429,11 @@ fn result(
             Some((Value::TableTarget { table, bytes, index, place }, Flags::Unknown))
         }
         (Mnemonic::Add, _, Value::Constant(addend)) => added(addend),
+        // A number waits in a register for the code to be added from memory.
+        (Mnemonic::Add, Value::Constant(addend), Value::Derived(value)) => {
+            let sum = value.plus(addend);
+            Some((Value::Derived(sum), zero_test(sum)))
+        }
         (Mnemonic::Inc, ..) => added(1),
         (Mnemonic::Dec, ..) => added(u32::MAX),
         (Mnemonic::Ror | Mnemonic::Shr, _, Value::Constant(count)) => rotated(count),

@@ -3,7 +3,7 @@
 use events::{BugCheckRaised, EventKind};
 use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
 
-use super::{BY_DRIVER, is_explained};
+use super::BY_DRIVER;
 use crate::describe;
 
 declare_rule! {
@@ -31,10 +31,10 @@ impl Monitor for Called {
 
     fn bug_check_raised(&mut self, check: &BugCheckRaised, at: Moment<'_>, out: &mut Findings) {
         let is_own = at.origin.export.is_some_and(|export| BY_DRIVER.contains(&export));
-        if !is_own || is_explained(out) {
+        if !is_own {
             return;
         }
         let message = format!("asks for bug check {:#04X}", check.code);
-        describe::request_history(out.report(&CALLED, message), at);
+        describe::request_history(out.report(&CALLED, message).last_resort(), at);
     }
 }

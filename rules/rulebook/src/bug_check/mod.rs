@@ -1,9 +1,8 @@
-//! Rules about the end of a system that no other rule explains.
+//! Rules about the end of a system that no other rule explains. A suspicion that nothing comes of
+//! explains nothing, so both are judged last.
 
 mod called;
 mod raised;
-
-use verifier::Findings;
 
 use crate::Entry;
 
@@ -15,8 +14,3 @@ pub(crate) const ENTRIES: &[Entry] = &[
 
 /// The routines by which a driver stops the system itself.
 const BY_DRIVER: [&str; 2] = ["KeBugCheck", "KeBugCheckEx"];
-
-/// Whether a rule has told already what went wrong in this run.
-fn is_explained(findings: &Findings) -> bool {
-    !findings.as_slice().is_empty()
-}

@@ -3,6 +3,8 @@
 use events::{EventKind, TransferMethod, TransferOut};
 use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
 
+use crate::describe;
+
 declare_rule! {
     /// Raised when a buffered request completes with more bytes in `IoStatus.Information` than the
     /// caller has room for.
@@ -41,8 +43,10 @@ impl Monitor for InformationExceedsOutput {
             return;
         }
         let message = format!(
-            "{} bytes of output are announced, but the caller has room for {}",
-            transfer.information, transfer.output_bytes
+            "{} of output {} announced, but the caller has room for {}",
+            describe::bytes(transfer.information),
+            if transfer.information == 1 { "is" } else { "are" },
+            transfer.output_bytes
         );
         let finding = out.report(&INFORMATION_EXCEEDS_OUTPUT, message);
         let record = at.ledgers.irp(transfer.irp);

@@ -3,6 +3,8 @@
 use events::{EventKind, TransferOut};
 use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
 
+use crate::describe;
+
 declare_rule! {
     /// Raised when bytes that the driver never wrote are copied to user mode.
     pub static UNINITIALIZED_OUTPUT = {
@@ -34,8 +36,10 @@ impl Monitor for UninitializedOutput {
     fn transfer_out(&mut self, transfer: &TransferOut, at: Moment<'_>, out: &mut Findings) {
         let Some((undefined_bytes, first)) = transfer.undefined else { return };
         let announced = transfer.information;
+        let output = describe::bytes(announced);
+        let verb = if undefined_bytes == 1 { "was" } else { "were" };
         let message = format!(
-            "{undefined_bytes} of the {announced} bytes of output were never written, \
+            "{undefined_bytes} of the {output} of output {verb} never written, \
              the first at offset {first}"
         );
         let finding = out.report(&UNINITIALIZED_OUTPUT, message);

@@ -1,5 +1,6 @@
 //! Rules about I/O request packets.
 
+mod completed_cancelable;
 mod completed_twice;
 mod never_completed;
 mod pending_not_marked;
@@ -12,6 +13,9 @@ use crate::Entry;
 pub(crate) const ENTRIES: &[Entry] = &[
     Entry::monitored(&completed_twice::COMPLETED_TWICE, || {
         Box::new(completed_twice::CompletedTwice)
+    }),
+    Entry::monitored(&completed_cancelable::COMPLETED_CANCELABLE, || {
+        Box::new(completed_cancelable::CompletedCancelable)
     }),
     Entry::monitored(&touched_after_completion::TOUCHED_AFTER_COMPLETION, || {
         Box::new(touched_after_completion::TouchedAfterCompletion)

@@ -49,7 +49,12 @@ impl Monitor for NeverCompleted {
             return;
         }
         let what = describe::request(stuck.major, stuck.control_code);
-        let message = format!("{what} is still not complete after cancel, cleanup and rest");
+        let message = match stuck.is_cancel_missed {
+            true => format!(
+                "{what} was cancelled before its cancel routine was set, and is still not complete"
+            ),
+            false => format!("{what} is still not complete after cancel, cleanup and rest"),
+        };
         let finding = out.report(&NEVER_COMPLETED, message);
         if let Some((seq, ip)) = returned {
             finding.at(seq, ip);

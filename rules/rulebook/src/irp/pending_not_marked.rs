@@ -8,7 +8,7 @@ use crate::describe;
 
 declare_rule! {
     /// Raised when a dispatch routine returns `STATUS_PENDING` for an IRP that it did not mark
-    /// pending and did not pass down.
+    /// pending, and neither did a lower driver or a completion routine for it.
     pub static PENDING_NOT_MARKED = {
         id: "irp::pending_not_marked",
         severity: Severity::Violation,
@@ -36,12 +36,18 @@ impl Monitor for PendingNotMarked {
     }
 
     fn irp_return(&mut self, irp: &IrpReturn, at: Moment<'_>, out: &mut Findings) {
-        let is_pending = irp.returned == NtStatus::STATUS_PENDING;
-        if !is_pending || irp.is_marked_pending || irp.was_forwarded {
+        if irp.returned != NtStatus::STATUS_PENDING || irp.is_marked_pending {
+            return;
+        }
+        // The mark of an IRP on its way is still to come: it travels up with the completion.
+        if irp.was_forwarded && irp.completed.is_none() {
             return;
         }
         let what = describe::irp(Some(irp.irp), at);
-        let finding = out.report(&PENDING_NOT_MARKED, format!("{what} was not marked pending"));
-        finding.note_if(irp.completed, "completed here");
+        let message = match irp.was_forwarded {
+            true => format!("{what} came back from the lower driver without the pending mark"),
+            false => format!("{what} was not marked pending"),
+        };
+        out.report(&PENDING_NOT_MARKED, message).note_if(irp.completed, "completed here");
     }
 }

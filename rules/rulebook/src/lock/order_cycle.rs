@@ -80,7 +80,7 @@ impl Monitor for OrderCycle {
             let (held, wanted) = (letters.name(edge.first), letters.name(edge.wanted));
             let routine = describe::entry(edge.entry.0);
             finding.note(edge.first.when, format!("{routine} acquired {held} here"));
-            finding.note(edge.wanted.when, format!("and then {wanted}"));
+            finding.note(edge.wanted.when, format!("and then {wanted}")).or_at(edge.wanted.ip);
         }
         finding.note(own.first.when, format!("now {held} was acquired here"));
     }

@@ -37,7 +37,9 @@ impl Monitor for LeakedAtUnload {
         let Resource::Pool { size_bytes, tag } = &left.resource else { return };
         let when = describe::gone(left);
         let tag = describe::tag(*tag);
-        let message = format!("{size_bytes} bytes with tag {tag} are never freed ({when})");
+        let verb = if *size_bytes == 1 { "is" } else { "are" };
+        let size = describe::bytes(*size_bytes);
+        let message = format!("{size} with tag {tag} {verb} never freed ({when})");
         let finding = out.report(&LEAKED_AT_UNLOAD, message);
         describe::taken_at(finding, left, at);
     }

@@ -41,8 +41,8 @@ impl Monitor for PagedAtDispatch {
         if !request.is_paged || irql <= Irql::APC_LEVEL {
             return;
         }
-        let size_bytes = request.size_bytes;
-        let message = format!("{size_bytes} bytes of paged pool, asked for at {irql}");
+        let size = describe::bytes(request.size_bytes);
+        let message = format!("{size} of paged pool, asked for at {irql}");
         describe::irql_history(out.report(&PAGED_AT_DISPATCH, message), at);
     }
 

@@ -3,6 +3,8 @@
 use events::{EventKind, PoolAllocate};
 use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
 
+use crate::describe;
+
 declare_rule! {
     /// Raised when a driver asks for pool with a tag of 0.
     pub static TAG_ZERO = {
@@ -32,7 +34,7 @@ impl Monitor for TagZero {
 
     fn pool_allocate(&mut self, request: &PoolAllocate, _: Moment<'_>, out: &mut Findings) {
         if request.tag == 0 {
-            out.report(&TAG_ZERO, format!("{} bytes asked for", request.size_bytes));
+            out.report(&TAG_ZERO, format!("{} asked for", describe::bytes(request.size_bytes)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rules about memory of the caller.
 
 pub mod fetched_twice;
+mod read_lock_written;
 mod unguarded_access;
 mod unprobed_pointer;
 
@@ -13,6 +14,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     }),
     Entry::monitored(&unguarded_access::UNGUARDED_ACCESS, || {
         Box::new(unguarded_access::UnguardedAccess)
+    }),
+    Entry::monitored(&read_lock_written::READ_LOCK_WRITTEN, || {
+        Box::new(read_lock_written::ReadLockWritten)
     }),
     Entry::by_comparison(&fetched_twice::FETCHED_TWICE),
 ];

@@ -39,8 +39,8 @@ impl Monitor for UnprobedPointer {
     fn canary_touch(&mut self, touch: &CanaryTouch, at: Moment<'_>, out: &mut Findings) {
         let what = describe::verb(touch.kind);
         let message = format!(
-            "{what} {} bytes of kernel memory at an address that the caller passed",
-            touch.size_bytes
+            "{what} {} of kernel memory at an address that the caller passed",
+            describe::bytes(touch.size_bytes)
         );
         let finding = out.report(&UNPROBED_POINTER, message).once_per_function();
         describe::request_history(finding, at);

@@ -6,11 +6,11 @@ static PVOID Object;
 static ULONG Rounds;
 
 static VOID Work(PVOID Context)
-{ //~ thread::mutex_abandoned
+{
     UNREFERENCED_PARAMETER(Context);
     KeWaitForSingleObject(&Mutex, Executive, KernelMode, FALSE, NULL);
     Rounds++;
-    PsTerminateSystemThread(STATUS_SUCCESS);
+    PsTerminateSystemThread(STATUS_SUCCESS); //~ thread::mutex_abandoned
 }
 
 static VOID Unload(PDRIVER_OBJECT Driver)

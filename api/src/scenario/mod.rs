@@ -4,14 +4,19 @@
 //! expects; what it did is then repeated under the other answers that a kernel may give. A script
 //! from a stranger is bounded, and reaches nothing but the machine.
 
+mod expect;
+mod words;
+
 use std::{cell::RefCell, rc::Rc};
 
-use rhai::{Blob, Engine, EvalAltResult, INT, Position};
+use rhai::{Blob, Engine, EvalAltResult, INT, NativeCallContext};
 
 use crate::{
-    Buffer, CheckRequest, Driver, Expectation, File, Listener, Machine, MachineError, ReplayFile,
-    Reply, Report, Request, replay_file::printable,
+    Buffer, CheckRequest, Driver, File, Listener, Machine, MachineError, ReplayFile, Reply, Report,
+    Request,
 };
+use expect::Expectations;
+use verifier::counted;
 
 /// A script.
 #[derive(Clone, Debug)]
@@ -68,8 +73,6 @@ const MAX_PRINTED: usize = 10_000;
 const MAX_FIELDS: usize = 1_024;
 /// Requests of a script.
 const MAX_REQUESTS: usize = 10_000;
-/// Characters of an error: some of it is the stranger's own text.
-const MAX_ERROR_CHARS: usize = 300;
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
@@ -77,7 +80,7 @@ type Fallible<T> = Result<T, Box<EvalAltResult>>;
 struct State {
     machine: Machine,
     printed: Vec<String>,
-    failed: Vec<Expectation>,
+    expectations: Expectations,
     /// Bytes of all buffers passed so far.
     passed_bytes: u64,
     /// Why the machine could not go on.
@@ -89,6 +92,8 @@ struct State {
 struct Handle {
     status: String,
     file: Option<File>,
+    /// The path that was opened, and the line.
+    opened: (String, Option<usize>),
 }
 
 /// An answer in a script.
@@ -106,8 +111,13 @@ pub fn run_scenario(
     request: &CheckRequest,
     listener: &mut Listener<'_>,
 ) -> Result<ScenarioResult, ScenarioError> {
-    let State { machine, printed, failed, .. } = play(driver, scenario)?;
-    let report = machine.explore_expecting(request, &failed, listener);
+    let State { machine, printed, expectations, .. } = play(driver, scenario)?;
+    if machine.request_count() == 0 && expectations.is_empty() {
+        let path = &scenario.path;
+        let error = format!("{path}: the script makes no request and expects nothing");
+        return Err(ScenarioError::Input(error));
+    }
+    let report = machine.explore_expecting(request, expectations.failed(), listener);
     let report = report.map_err(ScenarioError::Input)?;
     let replay_files = machine.replay_files(request, &report);
     Ok(ScenarioResult { printed, report, replay_files })
@@ -136,22 +146,20 @@ fn play(driver: Driver, scenario: &Scenario) -> Result<State, ScenarioError> {
         MachineError::Input(text) => ScenarioError::Input(text),
         error => ScenarioError::Machine { path: path.clone(), line: 0, error },
     })?;
-    let (printed, failed) = (Vec::new(), Vec::new());
-    let state = State { machine, printed, failed, passed_bytes: 0, broken: None };
+    let (printed, expectations) = (Vec::new(), Expectations::default());
+    let state = State { machine, printed, expectations, passed_bytes: 0, broken: None };
     let shared = Rc::new(RefCell::new(state));
     let ended = engine(&shared, path).run(text);
     let state = Rc::into_inner(shared).expect("the engine with its functions is gone");
     let mut state = state.into_inner();
     match (ended, state.broken.take()) {
         (Ok(()), _) => Ok(state),
-        (Err(error), Some(broken)) => {
-            let line = error.position().line().unwrap_or(0);
-            Err(ScenarioError::Machine { path: path.clone(), line, error: broken })
+        (Err(error), Some(MachineError::Input(_)) | None) => {
+            Err(ScenarioError::Input(format!("{path}: {}", words::in_words(&error))))
         }
-        (Err(error), None) => {
-            let error = error.to_string();
-            let error: String = error.chars().take(MAX_ERROR_CHARS).map(printable).collect();
-            Err(ScenarioError::Input(format!("{path}: {error}")))
+        (Err(error), Some(broken)) => {
+            let line = error.unwrap_inner().position().line().unwrap_or(0);
+            Err(ScenarioError::Machine { path: path.clone(), line, error: broken })
         }
     }
 }
@@ -179,7 +187,7 @@ fn engine(state: &Rc<RefCell<State>>, path: &str) -> Engine {
     register_requests(&mut engine, state);
     register_callers(&mut engine, state);
     register_interrupts(&mut engine, state);
-    register_expectations(&mut engine, state, path);
+    expect::register(&mut engine, state, path);
     engine
 }
 
@@ -209,19 +217,22 @@ fn register_buffers(engine: &mut Engine) {
     });
     for (name, size_bytes) in [("u8", 1_u8), ("u16", 2), ("u32", 4), ("u64", 8)] {
         engine.register_fn(name, move |buffer: Buffer, at: INT, value: INT| -> Fallible<Buffer> {
-            Ok(roomy(buffer)?.number(length(at)?, size_bytes, value.cast_unsigned()))
+            let at = length(at)?;
+            let value = fitting(value, size_bytes)?;
+            Ok(roomy(buffer, at, size_bytes)?.number(at, size_bytes, value))
         });
     }
     type Put = fn(Buffer, u32) -> Buffer;
-    let fields: [(&str, Put); 4] = [
-        ("thread_id", Buffer::thread_id),
-        ("process_id", Buffer::process_id),
-        ("event_handle", Buffer::event_handle),
-        ("user_pointer", Buffer::user_pointer),
+    let fields: [(&str, u8, Put); 4] = [
+        ("thread_id", 4, Buffer::thread_id),
+        ("process_id", 4, Buffer::process_id),
+        ("event_handle", 8, Buffer::event_handle),
+        ("user_pointer", 8, Buffer::user_pointer),
     ];
-    for (name, put) in fields {
+    for (name, size_bytes, put) in fields {
         engine.register_fn(name, move |buffer: Buffer, at: INT| -> Fallible<Buffer> {
-            Ok(put(roomy(buffer)?, length(at)?))
+            let at = length(at)?;
+            Ok(put(roomy(buffer, at, size_bytes)?, at))
         });
     }
 }
@@ -239,7 +250,9 @@ fn register_answers(engine: &mut Engine) {
             let end = start.saturating_add(size_bytes);
             let Some(bytes) = answer.output.get(start..end) else {
                 let have = answer.output.len();
-                return refuse(format!("{size_bytes} bytes at {at} of an output of {have} bytes"));
+                let (field, output) =
+                    (counted(size_bytes as u64, "byte"), counted(have as u64, "byte"));
+                return refuse(format!("{field} at offset {at} are not in an output of {output}"));
             };
             let mut wide = [0; 8];
             wide.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
@@ -275,11 +288,23 @@ fn pass(state: &Rc<RefCell<State>>, buffers: &[&Buffer]) -> Fallible<()> {
     }
 }
 
-/// A buffer that may get one more field.
-fn roomy(buffer: Buffer) -> Fallible<Buffer> {
-    match buffer.field_count() < MAX_FIELDS {
-        true => Ok(buffer),
-        false => refuse(format!("a buffer has at most {MAX_FIELDS} fields")),
+/// A buffer that may get one more field at this offset.
+fn roomy(buffer: Buffer, offset_bytes: u32, size_bytes: u8) -> Fallible<Buffer> {
+    match buffer.refuses(offset_bytes, size_bytes) {
+        Some(reason) => refuse(reason),
+        None if buffer.field_count() < MAX_FIELDS => Ok(buffer),
+        None => refuse(format!("a buffer has at most {MAX_FIELDS} fields")),
+    }
+}
+
+/// The bits of a number that has so many bytes, with a sign or without.
+fn fitting(value: INT, size_bytes: u8) -> Fallible<u64> {
+    let bits = u32::from(size_bytes) * 8;
+    let above = value.checked_shr(bits).unwrap_or(0);
+    let is_negative = value < 0 && value.checked_shr(bits - 1).is_none_or(|rest| rest == -1);
+    match above == 0 || is_negative {
+        true => Ok(value.cast_unsigned()),
+        false => refuse(format!("{value} does not fit {}", counted(size_bytes, "byte"))),
     }
 }
 
@@ -287,8 +312,29 @@ fn roomy(buffer: Buffer) -> Fallible<Buffer> {
 fn opened(handle: &Handle) -> Fallible<File> {
     match handle.file {
         Some(file) => Ok(file),
-        None => refuse(format!("the file is not open: {}", handle.status)),
+        None => {
+            let (path, line) = &handle.opened;
+            let line = line.map_or_else(String::new, |line| format!(" in line {line}"));
+            refuse(format!("the file is not open: `{path}` gave {}{line}", handle.status))
+        }
     }
+}
+
+/// A path that can be one of a device; any other is a mistake in the script.
+fn named(path: &str) -> Result<&str, MachineError> {
+    if path.starts_with('\\') && !path.starts_with(r"\.\") {
+        return Ok(path);
+    }
+    let text = format!(
+        r"a path such as `\\.\Zero` or `\Device\Zero` was expected, found `{path}` {}",
+        r"(each `\` is written twice within quotes)"
+    );
+    Err(MachineError::Input(text))
+}
+
+/// The path of an open in a list of requests.
+fn sent_to(path: &str) -> Fallible<&str> {
+    named(path).or_else(|error| refuse(error.to_string()))
 }
 
 fn answer(reply: Reply) -> Answer {
@@ -312,12 +358,16 @@ fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
         [("open", Machine::open), ("open_overlapped", Machine::open_overlapped)];
     for (name, open) in opens {
         let state = Rc::clone(state);
-        engine.register_fn(name, move |path: &str| -> Fallible<Handle> {
-            let file = with(&state, |machine| open(machine, path))?;
-            let success = nt_abi::NtStatus::STATUS_SUCCESS;
-            let status = file.err().unwrap_or(success).name_or_number();
-            Ok(Handle { status, file: file.ok() })
-        });
+        engine.register_fn(
+            name,
+            move |context: NativeCallContext<'_>, path: &str| -> Fallible<Handle> {
+                let line = context.call_position().line();
+                let file = with(&state, |machine| open(machine, named(path)?))?;
+                let success = nt_abi::NtStatus::STATUS_SUCCESS;
+                let status = file.err().unwrap_or(success).name_or_number();
+                Ok(Handle { status, file: file.ok(), opened: (path.to_owned(), line) })
+            },
+        );
     }
     type Transfer = fn(&mut Machine, File, &Buffer) -> Result<Reply, MachineError>;
     let transfers: [(&str, Transfer); 2] = [("read", Machine::read), ("write", Machine::write)];
@@ -369,15 +419,21 @@ fn register_requests(engine: &mut Engine, state: &Rc<RefCell<State>>) {
 /// Requests as values, and several of them at once.
 fn register_callers(engine: &mut Engine, state: &Rc<RefCell<State>>) {
     engine.register_type_with_name::<Request>("Request");
-    engine.register_fn("reading", |handle: Handle, buffer: Buffer| -> Fallible<Request> {
-        Ok(Request::read(opened(&handle)?, &buffer))
-    });
-    engine.register_fn("writing", |handle: Handle, buffer: Buffer| -> Fallible<Request> {
-        Ok(Request::write(opened(&handle)?, &buffer))
-    });
+    type Transfer = fn(File, &Buffer) -> Request;
+    let transfers: [(&str, Transfer); 2] =
+        [("reading", Request::read), ("writing", Request::write)];
+    for (name, transfer) in transfers {
+        let state = Rc::clone(state);
+        engine.register_fn(name, move |handle: Handle, buffer: Buffer| -> Fallible<Request> {
+            pass(&state, &[&buffer])?;
+            Ok(transfer(opened(&handle)?, &buffer))
+        });
+    }
+    let control = Rc::clone(state);
     engine.register_fn(
         "controlling",
-        |handle: Handle, code: INT, input: Buffer, output: Buffer| -> Fallible<Request> {
+        move |handle: Handle, code: INT, input: Buffer, output: Buffer| -> Fallible<Request> {
+            pass(&control, &[&input, &output])?;
             let Ok(code) = u32::try_from(code) else {
                 return refuse("a control code has 32 bits");
             };
@@ -390,16 +446,50 @@ fn register_callers(engine: &mut Engine, state: &Rc<RefCell<State>>) {
     engine.register_fn("closing", |handle: Handle| -> Fallible<Request> {
         Ok(Request::close(opened(&handle)?))
     });
-    let state = Rc::clone(state);
+    engine.register_fn("opening", |handle: Handle, path: &str| -> Fallible<Request> {
+        Ok(Request::open(opened(&handle)?, sent_to(path)?))
+    });
+    engine.register_fn("opening_overlapped", |handle: Handle, path: &str| -> Fallible<Request> {
+        Ok(Request::open_overlapped(opened(&handle)?, sent_to(path)?))
+    });
+    engine.register_fn("sleeping_ms", |time_ms: INT| -> Fallible<Request> {
+        match u32::try_from(time_ms) {
+            Ok(time_ms) => Ok(Request::sleep_ms(time_ms)),
+            Err(_) => refuse("a time of 0 to 4294967295 ms was expected"),
+        }
+    });
+    let numbering = Rc::clone(state);
+    engine.register_fn("new_file", move || -> Fallible<Handle> {
+        let file = with(&numbering, |machine| Ok(machine.new_file()))?;
+        let status = nt_abi::NtStatus::STATUS_SUCCESS.name_or_number();
+        Ok(Handle { status, file: Some(file), opened: (String::new(), None) })
+    });
+    let at_once = Rc::clone(state);
     engine.register_fn("together", move |requests: rhai::Array| -> Fallible<rhai::Array> {
-        let requests: Option<Vec<Request>> =
-            requests.into_iter().map(rhai::Dynamic::try_cast).collect();
-        let Some(requests) = requests else {
+        let Some(requests) = requests_of(requests) else {
             return refuse("together() takes requests: reading(..), writing(..), controlling(..)");
         };
-        let replies = with(&state, |machine| machine.together(&requests))?;
-        Ok(replies.into_iter().map(|reply| rhai::Dynamic::from(answer(reply))).collect())
+        let replies = with(&at_once, |machine| machine.together(&requests))?;
+        Ok(answers(replies))
     });
+    let state = Rc::clone(state);
+    engine.register_fn("callers", move |callers: rhai::Array| -> Fallible<rhai::Array> {
+        let list = |caller: rhai::Dynamic| requests_of(caller.try_cast()?);
+        let callers: Option<Vec<Vec<Request>>> = callers.into_iter().map(list).collect();
+        let Some(callers) = callers else {
+            return refuse("callers() takes a list of requests for each: [[opening(..), ..], ..]");
+        };
+        let replies = with(&state, |machine| machine.callers(&callers))?;
+        Ok(replies.into_iter().map(|of_one| rhai::Dynamic::from(answers(of_one))).collect())
+    });
+}
+
+fn requests_of(requests: rhai::Array) -> Option<Vec<Request>> {
+    requests.into_iter().map(rhai::Dynamic::try_cast).collect()
+}
+
+fn answers(replies: Vec<Reply>) -> rhai::Array {
+    replies.into_iter().map(|reply| rhai::Dynamic::from(answer(reply))).collect()
 }
 
 fn register_interrupts(engine: &mut Engine, state: &Rc<RefCell<State>>) {
@@ -416,21 +506,4 @@ fn register_interrupts(engine: &mut Engine, state: &Rc<RefCell<State>>) {
         };
         with(&raising, |machine| machine.interrupt_after_us(vector, time_us))
     });
-}
-
-fn register_expectations(engine: &mut Engine, state: &Rc<RefCell<State>>, path: &str) {
-    let (state, path) = (Rc::clone(state), path.to_owned());
-    engine.register_fn(
-        "expect",
-        move |context: rhai::NativeCallContext<'_>, is_met: bool, message: &str| {
-            if !is_met {
-                let position: Position = context.call_position();
-                state.borrow_mut().failed.push(Expectation {
-                    path: path.clone(),
-                    line: position.line().and_then(|line| u32::try_from(line).ok()),
-                    message: message.to_owned(),
-                });
-            }
-        },
-    );
 }
