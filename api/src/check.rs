@@ -155,6 +155,8 @@ pub struct Progress<'a> {
     pub findings: usize,
     /// Control codes that a dispatch routine received, and those found in the image.
     pub codes: (usize, usize),
+    /// Events of the runs so far.
+    pub events: u64,
 }
 
 /// Hears of every run before it is judged, and may end the check; what was found is kept.
@@ -218,8 +220,8 @@ pub(crate) fn replay_as(
 
 /// How far a check is with a driver.
 pub(crate) fn progress<'a>(path: &'a str, run: &strategies::Progress<'a>) -> Progress<'a> {
-    let strategies::Progress { done, planned, strategy, about, findings, codes } = *run;
-    Progress { path, done, planned, strategy, about, findings, codes }
+    let strategies::Progress { done, planned, strategy, about, findings, codes, events } = *run;
+    Progress { path, done, planned, strategy, about, findings, codes, events }
 }
 
 /// Reads a token, and takes over what it says about the machine.

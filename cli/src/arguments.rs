@@ -259,7 +259,7 @@ impl Budget {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
-    /// The one that is faster for a whole check: today the interpreter.
+    /// The interpreter; for a check whose first runs are long, the translator.
     Auto,
     /// The interpreter, everywhere.
     Interp,
@@ -268,7 +268,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The engine that serves. `docs/engine.md` has the measurements behind `Auto`.
+    /// The engine that serves, or that `Auto` begins with.
     pub(crate) fn of_library(self) -> bugcheck::Engine {
         match self {
             Self::Auto | Self::Interp => bugcheck::Engine::Interpreter,

@@ -1,6 +1,7 @@
 //! The program `bugcheck`.
 
 mod arguments;
+mod choice_of_engine;
 mod files;
 mod output;
 mod progress;
@@ -181,9 +182,12 @@ fn check(arguments: &CheckArguments) -> Result<Outcome, Ended> {
         return scenario_outcome(result, &arguments.options);
     }
     let request = request(arguments, drivers);
-    let report = match request.engine {
-        Engine::Translator => worker::host::check(&request, &mut listener)?,
-        Engine::Interpreter => bugcheck::check(&request, &mut listener)?,
+    let report = match (request.engine, arguments.options.engine) {
+        (Engine::Translator, _) => worker::host::check(&request, &mut listener)?,
+        (Engine::Interpreter, arguments::Engine::Auto) => {
+            choice_of_engine::check(&request, &mut listener)?
+        }
+        (Engine::Interpreter, _) => bugcheck::check(&request, &mut listener)?,
     };
     watcher.finish();
     save(&bugcheck::replay_files(&request, &report))?;

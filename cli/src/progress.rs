@@ -101,6 +101,7 @@ mod tests {
             about: "read\u{1b}[31m",
             findings: 0,
             codes: (0, 0),
+            events: 0,
         };
         assert_eq!(words(&progress), "a.sys: friendly runs: read [31m");
         (progress.findings, progress.codes) = (2, (1, 4));

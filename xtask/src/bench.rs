@@ -4,8 +4,9 @@
 //! Each kernel under `tests/bench` is compiled once. Its image runs natively, in this process, in
 //! the interpreter, and where there is one in the translator, with every check on: byte states,
 //! definedness with fresh stack frames undefined, the event clock (and in the interpreter
-//! coverage). The rounds are interleaved; a ratio is formed inside a round; the median over the
-//! rounds counts. Both engines must come to the same result, registers and events.
+//! coverage). Beside them it runs under Memcheck and QEMU user mode where those are installed. The
+//! rounds are interleaved; a ratio is formed inside a round; the median over the rounds counts.
+//! Both engines must come to the same result, registers and events.
 
 mod guest;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -13,6 +14,7 @@ mod native;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[path = "bench/no_native.rs"]
 mod native;
+mod others;
 mod races;
 mod restores;
 
@@ -29,8 +31,9 @@ pub(crate) struct Args {
     /// Rounds; the median over them is printed.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Only kernels whose name contains this.
-    filter: Option<String>,
+    /// Only what has this in its name: `kernels` or one of them, `races`, `restores`.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// The kernels, one file each under `tests/bench`.
@@ -40,8 +43,11 @@ const KERNELS: [&str; 6] =
 /// Bytes that a kernel may use.
 const MEMORY_BYTES: u64 = 1 << 20;
 
-/// The ratio that the geometric mean must not exceed.
-const GOAL: f64 = 60.0;
+/// What the geometric means must not exceed.
+const GOAL_INTERPRETED: f64 = 40.0;
+const GOAL_TRANSLATED: f64 = 2.5;
+/// How many times Memcheck must be slower than the translator.
+const GOAL_MEMCHECK: f64 = 4.0;
 
 /// Native runs per sample: short runs are timed together.
 const NATIVE_REPEATS: u32 = 10;
@@ -57,6 +63,9 @@ struct Kernel {
     interpreter: guest::Kernel,
     interpreted: Times,
     translated: Times,
+    flat: others::Flat,
+    /// Under each of the tools.
+    others: [Times; others::TOOLS.len()],
 }
 
 /// What one engine took.
@@ -100,24 +109,45 @@ impl Mean {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command")]
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let wanted = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
-    let mut kernels = Vec::new();
-    for name in KERNELS.into_iter().filter(|name| wanted(name)) {
-        kernels.push(load(name)?);
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    ensure!(args.rounds > 0, "nothing to run");
+    let all = wanted("kernels");
+    let names: Vec<_> = KERNELS.into_iter().filter(|name| all || wanted(name)).collect();
+    let has_others = wanted("races") || wanted("restores");
+    ensure!(has_others || !names.is_empty(), "nothing of that name to run");
+    if !names.is_empty() {
+        run_kernels(&names, args.rounds)?;
     }
-    ensure!(!kernels.is_empty() && args.rounds > 0, "nothing to run");
-    for _ in 0..args.rounds {
+    if wanted("races") {
+        races::run()?;
+    }
+    if wanted("restores") {
+        restores::run()?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn run_kernels(names: &[&'static str], rounds: usize) -> Result<()> {
+    let host = others::Host::build()?;
+    let mut kernels = Vec::new();
+    for name in names {
+        kernels.push(load(name, &host)?);
+    }
+    for _ in 0..rounds {
         for kernel in &mut kernels {
-            kernel.round()?;
+            kernel.round(&host)?;
         }
     }
-    println!(
+    print!(
         "{:14} {:>11} {:>11} {:>7} {:>7} {:>13} {:>7} {:>7}",
         "kernel", "native us", "interp us", "ratio", "spread", "translated us", "ratio", "spread"
     );
+    others::TOOLS.iter().for_each(|tool| print!(" {:>10}", tool.name));
+    println!();
     let (mut interpreted, mut translated) = (Mean::default(), Mean::default());
+    let mut means = others::TOOLS.map(|_| Mean::default());
     for kernel in &mut kernels {
         let Some((ratio, spread)) = kernel.interpreted.summary() else { continue };
         interpreted.add(ratio);
@@ -127,14 +157,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             translated.add(ratio);
             print!("{:13.1} {ratio:7.2} {spread:>7}", micros(kernel.translated.shortest));
         }
+        for (times, mean) in kernel.others.iter_mut().zip(&mut means) {
+            if let Some((ratio, _)) = times.summary() {
+                mean.add(ratio);
+                print!(" {ratio:10.2}");
+            }
+        }
         println!();
     }
-    println!("geometric mean, interpreter: {:.1} (goal: at most {GOAL:.0})", interpreted.value());
+    let mean = interpreted.value();
+    println!("geometric mean, interpreter: {mean:.1} (goal: at most {GOAL_INTERPRETED:.0})");
     if translated.count > 0.0 {
-        println!("geometric mean, translator: {:.2}", translated.value());
+        let mean = translated.value();
+        println!("geometric mean, translator: {mean:.2} (goal: at most {GOAL_TRANSLATED})");
     }
-    races::run()?;
-    restores::run()
+    for (tool, mean) in others::TOOLS.iter().zip(&means) {
+        if mean.count == 0.0 {
+            println!("{}: not installed", tool.name);
+            continue;
+        }
+        let (name, value) = (tool.name, mean.value());
+        let times = value / translated.value();
+        println!("geometric mean, {name}: {value:.1}, {times:.1} times that of the translator");
+        if tool.name == "memcheck" {
+            println!("  (goal: at least {GOAL_MEMCHECK:.0} times)");
+        }
+    }
+    Ok(())
 }
 
 fn micros(time: Duration) -> f64 {
@@ -142,7 +191,7 @@ fn micros(time: Duration) -> f64 {
 }
 
 impl Kernel {
-    fn round(&mut self) -> Result<()> {
+    fn round(&mut self, host: &others::Host) -> Result<()> {
         let mut expected = 0;
         self.native_time = shortest(|| {
             for _ in 0..NATIVE_REPEATS {
@@ -156,6 +205,12 @@ impl Kernel {
             bail!("kernel {}: {:#x}, natively {expected:#x}", self.name, outcome.result);
         }
         self.interpreted.note(time, self.native_time);
+        for (tool, times) in others::TOOLS.iter().zip(&mut self.others) {
+            if let Some((time, result)) = host.run(tool, &self.flat)? {
+                ensure!(result == expected, "{}: {result:#x} under {}", self.name, tool.name);
+                times.note(time, self.native_time);
+            }
+        }
         // There is one translator in a process, so it is made for each kernel in turn.
         let Some(mut translator) = guest::Kernel::translated(&self.image)? else { return Ok(()) };
         let (time, other) = Self::measure(&mut translator)?;
@@ -189,7 +244,7 @@ fn shortest(mut run: impl FnMut() -> Result<()>) -> Result<Duration> {
     Ok(best)
 }
 
-fn load(name: &'static str) -> Result<Kernel> {
+fn load(name: &'static str, host: &others::Host) -> Result<Kernel> {
     let file = build(name)?;
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let image = Image::parse(&bytes)?;
@@ -200,6 +255,8 @@ fn load(name: &'static str) -> Result<Kernel> {
         interpreter: guest::Kernel::load(&image)?,
         interpreted: Times::default(),
         translated: Times::default(),
+        flat: host.prepare(name, &image)?,
+        others: others::TOOLS.map(|_| Times::default()),
         image,
     })
 }

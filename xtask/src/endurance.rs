@@ -39,8 +39,12 @@ impl Observer for Log {
         Verdict::Continue
     }
 
-    fn boxed_clone(&self) -> Box<dyn Observer> {
+    fn capture(&mut self) -> Box<dyn Any + Send> {
         Box::new(self.clone())
+    }
+
+    fn restore(&mut self, copy: &(dyn Any + Send)) {
+        self.clone_from(copy.downcast_ref().expect("a copy of its own"));
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -22,6 +22,7 @@ mod seed_rules;
 mod setup;
 mod test;
 mod tidy;
+mod tiers;
 mod toolchain;
 mod ui;
 mod vectors;
@@ -73,6 +74,8 @@ enum Verb {
     AuditContract,
     /// Compares the interpreter with the recorded vectors and with the host CPU.
     Vectors(vectors::Args),
+    /// Compares random blocks of code between host CPU, interpreter and translator.
+    Blocks(vectors::BlocksArgs),
     /// Gives damaged images and debug files to the readers.
     FuzzImages(fuzz_images::Args),
     /// Gives damaged tokens, replay files and scenarios to their readers.
@@ -81,6 +84,8 @@ enum Verb {
     FuzzCode(vectors::FuzzArgs),
     /// Replays each finding of a set of drivers many times and compares.
     Replays(replays::Args),
+    /// Checks drivers with both engines, and compares every byte of the reports.
+    Tiers(tiers::Args),
     /// Runs ten million instructions in turns of 100, twice, and compares the events.
     Endurance,
     /// Runs the examples for users: a crate with tests of a driver, and scenarios.
@@ -108,10 +113,12 @@ fn main() -> ExitCode {
         Verb::Docs(args) => docs::run(&args),
         Verb::AuditContract => audit_contract::run(),
         Verb::Vectors(args) => vectors::run(&args),
+        Verb::Blocks(args) => vectors::blocks(&args),
         Verb::FuzzImages(args) => fuzz_images::run(&args),
         Verb::FuzzTokens(args) => fuzz_tokens::run(&args),
         Verb::FuzzCode(args) => vectors::fuzz_code(&args),
         Verb::Replays(args) => replays::run(&args),
+        Verb::Tiers(args) => tiers::run(&args),
         Verb::Endurance => endurance::run(),
         Verb::Examples => examples::run(),
         Verb::Bench(args) => bench::run(&args),

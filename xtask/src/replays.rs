@@ -72,7 +72,8 @@ fn replay(request: &CheckRequest, found: &Finding, file: &ReplayFile, times: u32
     Ok(())
 }
 
-fn drivers(files: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The drivers of a list of files and folders; the samples if it is empty.
+pub(crate) fn drivers(files: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let samples = ["samples", "samples/demo"].map(|folder| repo::root().join(folder));
     let mut list = Vec::new();
     for path in if files.is_empty() { &samples[..] } else { files } {

@@ -14,6 +14,8 @@ use crate::{audit_contract, check, samples, setup, ui, verdicts};
 /// Verbs that print `N passed, N failed` as their last line, with the effort that CI affords.
 const COUNTED_VERBS: &[(&str, &[&str])] = &[
     ("vectors", &["--count", "500000"]),
+    ("blocks", &["--count", "100000"]),
+    ("tiers", &[]),
     ("fuzz-images", &["--count", "2000"]),
     ("fuzz-tokens", &["--count", "2000"]),
     ("fuzz-code", &["--count", "50000"]),
@@ -45,7 +47,8 @@ pub(crate) fn run() -> Result<()> {
     }
     println!("test: ui");
     let ui = ui::run_all()?;
-    summary.push(format!("ui tests: {} passed, {} failed", ui.passed, ui.failed));
+    let ui::Counts { passed, failed, not_run } = ui;
+    summary.push(format!("ui tests: {passed} passed, {failed} failed, {not_run} not run"));
 
     println!("\n{}", summary.join("\n"));
     println!("{} seconds", started.elapsed().as_secs());

@@ -2,15 +2,15 @@
 //!
 //! Each folder `tests/ui/<area>/<rule>/` holds `bad.c` with its expected findings beside the lines,
 //! `good.c`, the same driver put right, and legal look-alikes `near_*.c`. Every driver is checked
-//! twice, by one thread and by three, and both reports must be the same bytes. The harness is our
-//! own because a case is a native image built by two programs and judged by a third, which
-//! `ui_test` would only wrap.
+//! twice, by one thread and by three, or by the interpreter and the translator, and both reports
+//! must be the same bytes. The harness is our own because a case is a native image built by two
+//! programs and judged by a third, which `ui_test` would only wrap.
 
 mod case;
 mod compare;
 pub(crate) mod explore_bench;
 pub(crate) mod false_alarms;
-mod golden;
+pub(crate) mod golden;
 pub(crate) mod schedules;
 
 use std::{
@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{repo, toolchain::CToolchain};
+use crate::{repo, toolchain::CToolchain, vectors};
 use case::{Case, Kind};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -42,13 +42,16 @@ pub(crate) struct Args {
     /// Runs the drivers that must stay silent, all of them under the strict profile.
     #[arg(long, conflicts_with = "without")]
     strict: bool,
-    /// Lets this engine make the second of the two checks (`jit`), instead of three threads.
+    /// Lets this engine (`jit`) make the second of the two checks, and the expected text output.
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
 }
 
 /// Enough for what a short test driver gets wrong.
 const FEW_SCHEDULES: [&str; 2] = ["--schedule-runs", "200"];
+
+/// The translator.
+const JIT: &str = "jit";
 
 /// How many cases run at a time: building and running both keep one core busy.
 const WORKERS: usize = 2;
@@ -58,6 +61,8 @@ const WORKERS: usize = 2;
 pub(crate) struct Counts {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    /// For want of a translator.
+    pub(crate) not_run: usize,
 }
 
 /// Exit code of `bugcheck check` when DriverEntry fails and breaks no rule.
@@ -65,23 +70,26 @@ const EXIT_NOT_EXERCISED: i32 = 3;
 
 /// Runs what the arguments ask for; fails when a case fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let counts = run_counted(args)?;
-    if counts.failed > 0 {
-        bail!("{} of {} ui tests failed", counts.failed, counts.passed + counts.failed);
+    let Counts { passed, failed, .. } = run_counted(args)?;
+    if failed > 0 {
+        bail!("{failed} of {} ui tests failed", passed + failed);
     }
     Ok(())
 }
 
-/// All cases, again with each rule switched off, and the silent ones with the neighbours of the
-/// strict profile: what `cargo xtask test` runs.
+/// All cases, again with each rule switched off, the silent ones with the neighbours of the strict
+/// profile, and all with the translator: what `cargo xtask test` runs.
 pub(crate) fn run_all() -> Result<Counts> {
     let plain = Args { filter: None, bless: false, without: None, strict: false, engine: None };
     let mut sum = run_counted(&plain)?;
     let silent = Args { without: Some("each".to_owned()), ..plain };
     let strict = Args { without: None, strict: true, ..silent.clone() };
-    for args in [silent, strict] {
-        let Counts { passed, failed } = run_counted(&args)?;
-        (sum.passed, sum.failed) = (sum.passed + passed, sum.failed + failed);
+    let translated = Args { strict: false, engine: Some(JIT.to_owned()), ..strict.clone() };
+    for args in [silent, strict, translated] {
+        let Counts { passed, failed, not_run } = run_counted(&args)?;
+        sum.passed += passed;
+        sum.failed += failed;
+        sum.not_run += not_run;
     }
     Ok(sum)
 }
@@ -106,6 +114,10 @@ fn run_counted(args: &Args) -> Result<Counts> {
     if cases.is_empty() && (args.filter.is_some() || args.without.is_some()) {
         bail!("no ui test matches");
     }
+    if args.engine.as_deref() == Some(JIT) && !vectors::has_translator() {
+        println!("ui, translated: {} not run, this computer has no translator", cases.len());
+        return Ok(Counts { not_run: cases.len(), ..Counts::default() });
+    }
     let bench = Bench {
         toolchain: CToolchain::locate()?,
         bugcheck: build_bugcheck()?,
@@ -114,10 +126,11 @@ fn run_counted(args: &Args) -> Result<Counts> {
         engine: args.engine.clone(),
     };
     let counts = bench.run(&cases);
-    let Counts { passed, failed } = counts;
-    let what = match (bench.is_without, args.strict) {
-        (true, _) => "ui, own rule off",
-        (_, true) => "ui, silent under the strict profile",
+    let Counts { passed, failed, .. } = counts;
+    let what = match (bench.is_without, args.strict, &bench.engine) {
+        (true, ..) => "ui, own rule off",
+        (_, true, _) => "ui, silent under the strict profile",
+        (_, _, Some(_)) => "ui, translated",
         _ => "ui",
     };
     println!("{what}: {passed} passed, {failed} failed");
@@ -197,10 +210,11 @@ impl Bench {
         }
         let json = [&arguments[..], &["--format", "json"]].concat();
         // Neither time nor the number of threads nor the engine may change a byte.
-        let first = self.bugcheck(&image.sys, &[&json[..], &["--jobs", "1"]].concat())?;
+        let alone = ["--jobs", "1", "--engine", "interp"];
+        let first = self.bugcheck(&image.sys, &[&json[..], &alone].concat())?;
         let other = match &self.engine {
-            Some(engine) => ["--engine", engine],
-            None => ["--jobs", "3"],
+            Some(engine) => ["--jobs", "1", "--engine", engine],
+            None => ["--jobs", "3", "--engine", "interp"],
         };
         let second = self.bugcheck(&image.sys, &[&json[..], &other].concat())?;
 
@@ -247,6 +261,9 @@ impl Bench {
             complaints.extend(self.shows_without_neighbours(case, &image.sys)?);
         }
         if case.kind == Kind::Bad && !self.is_without {
+            if let Some(engine) = &self.engine {
+                arguments.extend(["--engine", engine]);
+            }
             let text = self.bugcheck(&image.sys, &arguments)?;
             complaints.extend(golden::check(case, &text, self.bless)?);
         }

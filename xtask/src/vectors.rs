@@ -1,9 +1,9 @@
-//! `cargo xtask vectors`: the interpreter against recorded vectors and against the host CPU, and
-//! the translator against the interpreter.
+//! `cargo xtask vectors`: each instruction three ways. The interpreter is compared with recorded
+//! vectors and with the host CPU, and the translator with the interpreter on the same cases.
 //!
 //! Random cases come from a seed and the number of the case alone, so that a difference can be
-//! shown again whatever the number of workers. The host CPU is asked on x86-64 Linux; elsewhere
-//! only the recorded vectors are checked.
+//! shown again whatever the number of workers. The host CPU and the translator are asked on x86-64
+//! Linux; elsewhere only the recorded vectors are checked.
 
 #![expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
 #![expect(
@@ -15,6 +15,8 @@
 )]
 
 mod allow;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod blocks;
 mod case;
 mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -29,16 +31,21 @@ mod host;
 mod labels;
 mod line;
 mod lines_run;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod pair;
 mod random;
 mod random_run;
 mod record;
 mod templates;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod translated;
+mod workers;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+
+use workers::{Counts, Shard};
 
 /// Options of `vectors`.
 #[derive(Debug, clap::Args)]
@@ -52,9 +59,6 @@ pub(crate) struct Args {
     /// First random case.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Random cases in which the translator is compared with the interpreter.
-    #[arg(long, default_value_t = 100_000)]
-    translated: u64,
     /// Shows each random case before it runs.
     #[arg(long)]
     trace: bool,
@@ -67,12 +71,21 @@ pub(crate) struct Args {
     /// Runs the part I of N in this process (`I/N`).
     #[arg(long, hide = true)]
     shard: Option<String>,
+    /// Compares the part with the translator instead of the host CPU.
+    #[arg(long, hide = true)]
+    is_translated: bool,
 }
 
 /// Checks everything and prints counts; the last line is `N passed, N failed`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(shard) = &args.shard {
-        return random_run::shard(args, shard);
+        let shard = Shard::parse(shard)?;
+        workers::report(if args.is_translated {
+            translated_shard(args, shard)?
+        } else {
+            random_run::shard(args, shard)?
+        });
+        return Ok(());
     }
     let folder = crate::repo::root().join("tests/vectors");
     if args.record {
@@ -83,47 +96,120 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "recorded vectors: {} pass ({} of them confirmed by the host CPU), {} fail",
         lines.passed, lines.confirmed, lines.failed
     );
-    let (mut passed, mut failed) = (lines.passed, lines.failed);
+    let mut sum = Counts { agree: lines.passed, differ: lines.failed };
+    let mut add = |counts: Counts| {
+        sum.agree += counts.agree;
+        sum.differ += counts.differ;
+    };
+    if let Some(counts) = translated_lines(&folder)? {
+        let Counts { agree, differ } = counts;
+        println!("recorded vectors: {agree} agree between the engines, {differ} differ");
+        add(counts);
+    }
     if host::Host::IS_PRESENT {
-        let (good, bad) = random_cases(args)?;
-        println!("random cases: {good} agree with the host CPU, {bad} differ");
-        passed += good;
-        failed += bad;
+        let counts = workers::run(&args.of_workers())?;
+        let Counts { agree, differ } = counts;
+        println!("random cases: {agree} agree with the host CPU, {differ} differ");
+        add(counts);
     } else {
         println!("random cases: skipped, the host is not x86-64 Linux");
     }
     let (sound, lies) = labels::check(args, (args.count / 5).min(200_000))?;
     println!("labels of undefined bits: {sound} cases sound, {lies} not");
-    passed += sound;
-    failed += lies;
-    let (agree, differ) = translated_cases(args)?;
-    passed += agree;
-    failed += differ;
-    println!("{passed} passed, {failed} failed");
-    if failed > 0 {
-        bail!("{failed} vectors failed");
+    add(Counts { agree: sound, differ: lies });
+    if has_translator() {
+        let counts = workers::run(&[args.of_workers(), vec!["--is-translated".into()]].concat())?;
+        let Counts { agree, differ } = counts;
+        println!("random cases: {agree} agree between the engines, {differ} differ");
+        add(counts);
+    } else {
+        println!("random cases: not translated, this computer has no translator");
+    }
+    println!("{} passed, {} failed", sum.agree, sum.differ);
+    if sum.differ > 0 {
+        bail!("{} vectors failed", sum.differ);
     }
     Ok(())
 }
 
-/// Compares the translator with the interpreter; returns how many cases agree and differ.
+impl Args {
+    fn of_workers(&self) -> Vec<String> {
+        let Self { count, seed, first, .. } = self;
+        let all = format!("vectors --count {count} --seed {seed} --first {first}");
+        let mut all: Vec<String> = all.split(' ').map(str::to_owned).collect();
+        if !self.only.is_empty() {
+            all.extend(["--only".to_owned(), self.only.clone()]);
+        }
+        if self.trace {
+            all.push("--trace".to_owned());
+        }
+        all
+    }
+}
+
+/// Whether code can be translated here.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn translated_cases(args: &Args) -> anyhow::Result<(u64, u64)> {
-    let Some((agree, differ, entries)) = translated::check(args.seed, args.first, args.translated)?
-    else {
-        println!("translated cases: skipped, code cannot be translated here");
-        return Ok((0, 0));
-    };
-    println!(
-        "translated cases: {agree} agree with the interpreter, {differ} differ ({entries} entries)"
-    );
-    Ok((agree, differ))
+pub(crate) fn has_translator() -> bool {
+    pair::Pair::is_possible()
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn translated_cases(_args: &Args) -> anyhow::Result<(u64, u64)> {
-    println!("translated cases: skipped, the host is not x86-64 Linux");
-    Ok((0, 0))
+pub(crate) fn has_translator() -> bool {
+    false
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn translated_lines(folder: &Path) -> anyhow::Result<Option<Counts>> {
+    translated::lines(folder)
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn translated_lines(_folder: &Path) -> anyhow::Result<Option<Counts>> {
+    Ok(None)
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn translated_shard(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
+    translated::shard(args, shard)
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn translated_shard(_args: &Args, _shard: Shard) -> anyhow::Result<Counts> {
+    bail!("there is no translator here")
+}
+
+/// Options of `blocks`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BlocksArgs {
+    /// Blocks to run.
+    #[arg(long, default_value_t = 100_000)]
+    count: u64,
+    /// Seed of the blocks.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// First block.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Runs the part I of N in this process (`I/N`).
+    #[arg(long, hide = true)]
+    shard: Option<String>,
+    /// What the part is compared with: `host` or `translator`.
+    #[arg(long, hide = true, default_value = "host")]
+    with: String,
+}
+
+/// Runs random blocks three ways; the last line is `N passed, N failed`.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn blocks(args: &BlocksArgs) -> anyhow::Result<()> {
+    blocks::run(args)
+}
+
+/// Runs nothing: there is no engine to compare with.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub(crate) fn blocks(_args: &BlocksArgs) -> anyhow::Result<()> {
+    println!("skipped, the host is not x86-64 Linux");
+    println!("0 passed, 0 failed");
+    Ok(())
 }
 
 /// Options of `fuzz-code`.
@@ -157,43 +243,4 @@ pub(crate) fn fuzz_code(_args: &FuzzArgs) -> anyhow::Result<()> {
     println!("skipped, the host is not x86-64 Linux");
     println!("0 passed, 0 failed");
     Ok(())
-}
-
-/// Runs the random cases in worker processes, because each needs the same fixed addresses.
-fn random_cases(args: &Args) -> anyhow::Result<(u64, u64)> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(16);
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let mut children = Vec::new();
-    for worker in 0..workers {
-        let mut command = Command::new(&program);
-        command.arg("vectors").arg("--shard").arg(format!("{worker}/{workers}"));
-        command.args(["--count", &args.count.to_string()]);
-        command.args(["--seed", &args.seed.to_string()]);
-        command.args(["--first", &args.first.to_string()]);
-        if !args.only.is_empty() {
-            command.args(["--only", &args.only]);
-        }
-        if args.trace {
-            command.arg("--trace");
-        }
-        children.push(command.stdout(Stdio::piped()).spawn().context("cannot start a worker")?);
-    }
-    let (mut good, mut bad) = (0, 0);
-    for child in children {
-        let output = child.wait_with_output().context("a worker was lost")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let (shown, summary) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
-        if !shown.is_empty() {
-            println!("{shown}");
-        }
-        let numbers =
-            summary.split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        let Some((agree, differ)) = numbers.filter(|_| output.status.success()) else {
-            bail!("a worker ended with {}: {summary}", output.status);
-        };
-        let _: (u64, u64) = (agree, differ);
-        good += agree;
-        bad += differ;
-    }
-    Ok((good, bad))
 }

@@ -215,7 +215,7 @@ impl Talk<'_> {
         if let Some(ordered) = self.ordered {
             return if ordered.elapsed() < GRACE { Ok(()) } else { Err(Silence::Late) };
         }
-        let Step { done, planned, strategy, about, findings, codes } = step;
+        let Step { done, planned, strategy, about, findings, codes, events } = step;
         let progress = Progress {
             path: self.path,
             done: *done,
@@ -224,6 +224,7 @@ impl Talk<'_> {
             about,
             findings: *findings,
             codes: *codes,
+            events: *events,
         };
         if let ControlFlow::Break(cut) = listener(&progress) {
             self.ordered = Some(Instant::now());
@@ -255,7 +256,7 @@ mod tests {
 
     /// Says to this program that it is the worker of a test, and what it does wrong.
     const DEED: &str = "BUGCHECK_TEST_DEED";
-    const TOKEN: &str = "3.00000001.0.0.1";
+    const TOKEN: &str = "4.00000001.0.0.1";
 
     fn job() -> Job {
         Job { driver: Driver::from_bytes("a.sys", b"MZ".to_vec()), replay: None }

@@ -106,11 +106,12 @@ fn hear(progress: &Progress<'_>, told: &mut Instant, ordered: &AtomicU8) -> Cont
     if let Some(cut) = cut_of(ordered.load(Ordering::Relaxed)) {
         return ControlFlow::Break(cut);
     }
-    let Progress { done, planned, strategy, about, findings, codes, .. } = *progress;
+    let Progress { done, planned, strategy, about, findings, codes, events, .. } = *progress;
     if done == 0 || told.elapsed() >= PROGRESS_PERIOD {
         *told = Instant::now();
         let (strategy, about) = (strategy.to_owned(), about.to_owned());
-        tell(&Message::Progress(Step { done, planned, strategy, about, findings, codes }));
+        let step = Step { done, planned, strategy, about, findings, codes, events };
+        tell(&Message::Progress(step));
     }
     ControlFlow::Continue(())
 }

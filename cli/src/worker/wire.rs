@@ -54,6 +54,7 @@ pub(crate) struct Step {
     pub(crate) about: String,
     pub(crate) findings: usize,
     pub(crate) codes: (usize, usize),
+    pub(crate) events: u64,
 }
 
 impl Job {

@@ -11,8 +11,8 @@ pub use processor::{Processor, Tier, prepare_translator};
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub use tier::Unavailable;
 pub use x86_interp::{
-    Clock, Exit, Fault, Grant, MemoryOperand, PrivilegedOp, Registers, Undefined, Vector,
-    is_modelled, is_plain_update, is_update,
+    Clock, Exit, Fault, Grant, MemoryOperand, Operands, PrivilegedOp, Registers, Undefined, Vector,
+    is_comparison, is_modelled, is_plain_update, is_update,
 };
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use x86_jit::Unavailable;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range};
 use guest_memory::{GuestAddr, GuestMemory, Limits};
 use x86_interp::Engine;
 
-use crate::{Clock, Exit, Grant, MemoryOperand, Registers, Unavailable, tier};
+use crate::{Clock, Exit, Grant, MemoryOperand, Operands, Registers, Unavailable, tier};
 
 /// Which engine runs guest code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +107,11 @@ impl Processor {
     /// back, without a lock.
     pub fn plain_update(&self, regs: &Registers, mem: &mut GuestMemory) -> Option<MemoryOperand> {
         self.engine.plain_update(regs, mem)
+    }
+
+    /// What the instruction at `rip` compares, if it does.
+    pub fn compared(&self, regs: &Registers, mem: &mut GuestMemory) -> Option<Operands> {
+        self.engine.compared(regs, mem)
     }
 
     /// The instruction that led into the trap range; `None` if the last run or step met no trap, or

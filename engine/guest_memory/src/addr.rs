@@ -10,6 +10,8 @@ pub const PAGE_BYTES: u64 = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct GuestAddr(pub u64);
 
+saved::kept_plainly!(GuestAddr);
+
 impl GuestAddr {
     /// The null address.
     pub const NULL: Self = Self(0);

@@ -10,6 +10,7 @@ use host_frames::{FrameBytes, FrameStore};
 use crate::{
     ByteState,
     radix::Radix,
+    shown::Shown,
     vet::{Piece, first_not_plain, first_untouchable, slice, slice_mut},
 };
 
@@ -36,14 +37,23 @@ pub(crate) struct FrameCopy {
 
 /// Granules of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Changed {
+pub(crate) struct Changed {
     stored: u64,
     states: u64,
 }
 
+impl FrameCopy {
+    /// The granules in which a frame is not this copy.
+    pub(crate) fn changed_in(&self, live: &FrameBytes) -> Option<Changed> {
+        let stored = differing_lines(&live.data, &self.data);
+        let states = differing_lines(&live.state, &self.states.state);
+        (stored | states != 0).then_some(Changed { stored, states })
+    }
+}
+
 impl Changed {
     const NOTHING: Self = Self { stored: 0, states: 0 };
-    const ALL: Self = Self { stored: ALL_LINES, states: ALL_LINES };
+    pub(crate) const ALL: Self = Self { stored: ALL_LINES, states: ALL_LINES };
 
     /// What may differ between two copies: few granules between relatives, else all.
     fn between(before: &FrameCopy, after: &FrameCopy) -> Self {
@@ -108,11 +118,13 @@ pub(crate) struct Frames {
     stored_lines: Vec<u64>,
     /// Frames with a changed granule, and those that stores may change unseen from here.
     dirty: Vec<u32>,
-    base: Radix<Arc<FrameCopy>>,
+    /// What was captured or brought back last.
+    pub(crate) base: Radix<Arc<FrameCopy>>,
     /// Copies that were ever taken.
     copies: u64,
     /// Changes whenever code may have changed.
     pub(crate) code_epoch: u64,
+    pub(crate) shown: Shown,
 }
 
 impl FrameTable {
@@ -158,6 +170,7 @@ impl Frames {
             base: Radix::default(),
             copies: 0,
             code_epoch: 1,
+            shown: Shown::default(),
         }
     }
 
@@ -209,6 +222,9 @@ impl Frames {
         self.mark_dirty(piece.frame);
         self.note_states(piece);
         slice_mut(&mut self.page_mut(piece.frame).state, piece).fill(state.without_mask().0);
+        if !state.is_touchable() {
+            self.shown.revoke_states(piece.frame);
+        }
     }
 
     /// Makes the touchable bytes undefined; the caller has noted the change of the frame.
@@ -268,11 +284,18 @@ impl Frames {
         }
     }
 
-    /// Lists a frame whose bytes and states may all change unseen.
+    /// Lists a frame of which everything may have changed.
     pub(crate) fn mark_all(&mut self, frame: u32) {
+        self.mark_changed(frame, Changed::ALL);
+    }
+
+    /// Lists a frame with what changed unseen.
+    pub(crate) fn mark_changed(&mut self, frame: u32, changed: Changed) {
         self.mark_dirty(frame);
-        self.note_bytes(frame, ALL_LINES);
-        self.note_states(Piece { frame, offset: 0, len: PAGE });
+        self.note_bytes(frame, changed.stored);
+        if let Some(host) = self.host.get_mut(frame as usize) {
+            host.state_lines |= changed.states;
+        }
     }
 
     /// Lists a frame as changed; which of its granules change is noted apart.
@@ -342,6 +365,9 @@ impl Frames {
             // current.
             self.code_epoch += 1;
             host.version = self.code_epoch;
+            if self.shown.revoke_stores(frame) {
+                self.mark_all(frame);
+            }
         }
         is_first
     }
@@ -430,6 +456,10 @@ impl Frames {
                 None => host.masks = Some(Box::new(*masks)),
             }
         }
+        let Ok(frame) = u32::try_from(key) else { return };
+        if states != 0 && self.shown.is_blind(frame) && first_untouchable(&bytes.state).is_some() {
+            self.shown.revoke_states(frame);
+        }
     }
 }
 
@@ -442,6 +472,13 @@ pub(crate) fn lines(offset: usize, len: usize) -> u64 {
     let first = offset >> LINE_SHIFT;
     let last = (offset + len - 1) >> LINE_SHIFT;
     (u64::MAX >> (63 - last.min(63))) & (u64::MAX << first.min(63))
+}
+
+/// The granules in which two frames differ.
+fn differing_lines(live: &[u8; PAGE], saved: &[u8; PAGE]) -> u64 {
+    let ((live, _), (saved, _)) = (live.as_chunks::<LINE>(), saved.as_chunks::<LINE>());
+    let pairs = live.iter().zip(saved).enumerate();
+    pairs.fold(0, |lines, (line, (a, b))| lines | u64::from(a != b) << line)
 }
 
 /// Whether these granules are the same in both.

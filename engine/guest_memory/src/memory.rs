@@ -51,6 +51,14 @@ pub(crate) struct State {
     pub(crate) arenas: Arenas,
 }
 
+impl State {
+    /// Stamp of the last change of code in the current user half.
+    pub(crate) fn user_exec_stamp(&self) -> u64 {
+        let table = self.space.and_then(|space| self.spaces.get(u64::from(space.0)));
+        table.map_or(0, |table| table.exec_stamp)
+    }
+}
+
 /// Largest frame count that frame numbers allow.
 const FRAMES_MAX: u32 = 1 << 24;
 const MAPPINGS_PER_FRAME: u64 = 4;
@@ -200,6 +208,8 @@ impl GuestMemory {
             self.tlb.flush_page(page);
             self.state.mapped_pages -= 1;
             self.release(mapping.frame);
+            let is_in_use = self.state.frames.info(mapping.frame.0).is_some();
+            self.frames.note_unmapped(page, mapping.frame.0, is_in_use);
             next = page.checked_add(PAGE_BYTES);
         }
     }
@@ -215,6 +225,7 @@ impl GuestMemory {
         for page in (at.0..=last).step_by(4096) {
             let Some(mapping) = self.mapping(GuestAddr(page)) else { return false };
             self.tlb.flush_page(page);
+            self.frames.shown.map(page, Mapping { perms, ..mapping });
             if let Some((table, stamp)) = self.table_mut(page) {
                 table.set(page, Mapping { perms, ..mapping }, stamp);
             }
@@ -241,14 +252,21 @@ impl GuestMemory {
 }
 
 impl GuestMemory {
-    /// Walks the page tables.
+    /// Walks the page tables, or remembers where an earlier walk came to.
     #[inline]
     pub(crate) fn resolve(&self, at: GuestAddr) -> Result<Mapping, Reason> {
+        self.tlb.walked(at.0).map_or_else(|| self.walk(at), Ok)
+    }
+
+    #[inline(never)]
+    fn walk(&self, at: GuestAddr) -> Result<Mapping, Reason> {
         if !at.is_canonical() {
             return Err(Reason::NonCanonical);
         }
-        let found = self.table(at.0).and_then(|table| table.get(at.0));
-        found.copied().ok_or_else(|| Reason::NotMapped { arena: self.arena_at(at) })
+        let found = self.table(at.0).and_then(|table| table.get(at.0)).copied();
+        let found = found.ok_or_else(|| Reason::NotMapped { arena: self.arena_at(at) })?;
+        self.tlb.note_walk(at.0, found);
+        Ok(found)
     }
 
     /// The page table that serves an address now.
@@ -287,6 +305,7 @@ impl GuestMemory {
 
     /// Maps a vacant page.
     pub(crate) fn set_page(&mut self, page: u64, mapping: Mapping) {
+        self.frames.shown.map(page, mapping);
         if let Some((table, stamp)) = self.table_mut(page) {
             table.set(page, mapping, stamp);
             self.state.mapped_pages += 1;

@@ -1,6 +1,6 @@
 //! A sparse persistent array: cheap to copy, and changing a copy leaves the original alone.
 //!
-//! Keys are cut into digits of 6 bits, most significant first; a leaf holds only the digits
+//! Keys are cut into digits of 6 bits, most significant first; a node holds only the digits
 //! present. Nodes are shared between copies and cloned on the first change, so capturing costs one
 //! reference count and restoring one assignment. The tree is as high as its largest key ever
 //! needed, so small keys are found in few steps.
@@ -19,13 +19,31 @@ pub(crate) struct Radix<T> {
     len: u64,
 }
 
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "another indirection per level would cost more")]
+/// What a node holds for the digits present, in order; `present` has a bit for each.
+#[derive(Debug)]
 enum Node<T> {
-    /// A child for each digit; `present` has a bit for each that there is.
-    Inner { present: u64, children: [Option<Arc<Node<T>>>; 64] },
-    /// The values of the digits present, in order.
+    Inner { present: u64, children: Vec<Arc<Node<T>>> },
     Leaf { present: u64, values: Vec<T> },
+}
+
+impl<T: Clone> Clone for Node<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inner { present, children } => {
+                Self::Inner { present: *present, children: with_room(children) }
+            }
+            Self::Leaf { present, values } => {
+                Self::Leaf { present: *present, values: with_room(values) }
+            }
+        }
+    }
+}
+
+/// A copy with room for one more: nodes are cloned to be changed.
+fn with_room<U: Clone>(list: &[U]) -> Vec<U> {
+    let mut copy = Vec::with_capacity(list.len() + 1);
+    copy.extend_from_slice(list);
+    copy
 }
 
 impl<T> Default for Radix<T> {
@@ -59,7 +77,9 @@ impl<T: Clone> Radix<T> {
         loop {
             let digit = (key >> shift) & DIGIT_MASK;
             match node {
-                Node::Inner { children, .. } => node = child_at(children, digit)?,
+                Node::Inner { present, children } => {
+                    node = child_at(*present, children, digit)?;
+                }
                 Node::Leaf { present, values } => return values.get(index_of(*present, digit)?),
             }
             shift -= DIGIT_BITS;
@@ -74,8 +94,8 @@ impl<T: Clone> Radix<T> {
         loop {
             let digit = (key >> shift) & DIGIT_MASK;
             match node {
-                Node::Inner { children, .. } => {
-                    node = Arc::make_mut(slot_at(children, digit).as_mut()?);
+                Node::Inner { present, children } => {
+                    node = Arc::make_mut(children.get_mut(index_of(*present, digit)?)?);
                 }
                 Node::Leaf { present, values } => {
                     return values.get_mut(index_of(*present, digit)?);
@@ -138,26 +158,16 @@ fn covers(shift: u32, key: u64) -> bool {
     shift + DIGIT_BITS >= u64::BITS || key >> (shift + DIGIT_BITS) == 0
 }
 
-#[inline]
-fn child_at<T>(children: &[Option<Arc<Node<T>>>; 64], digit: u64) -> Option<&Arc<Node<T>>> {
-    children.get(position(digit))?.as_ref()
-}
-
-#[inline]
-fn slot_at<T>(children: &mut [Option<Arc<Node<T>>>; 64], digit: u64) -> &mut Option<Arc<Node<T>>> {
-    children.get_mut(position(digit)).expect("a digit is below 64")
-}
-
-#[inline]
-fn position(digit: u64) -> usize {
-    (digit & DIGIT_MASK) as usize
-}
-
 /// Position of a digit among those present.
 #[inline]
 fn index_of(present: u64, digit: u64) -> Option<usize> {
     let bit = 1u64 << digit;
     (present & bit != 0).then(|| rank(present, digit))
+}
+
+#[inline]
+fn child_at<T>(present: u64, children: &[Arc<Node<T>>], digit: u64) -> Option<&Arc<Node<T>>> {
+    children.get(index_of(present, digit)?)
 }
 
 /// How many smaller digits are present.
@@ -171,15 +181,13 @@ impl<T: Clone> Node<T> {
         if shift == 0 {
             Self::Leaf { present: 0, values: Vec::new() }
         } else {
-            Self::Inner { present: 0, children: [const { None }; 64] }
+            Self::Inner { present: 0, children: Vec::new() }
         }
     }
 
     /// A node one digit higher, with this one for digit 0.
     fn above(node: Arc<Self>) -> Self {
-        let mut children = [const { None }; 64];
-        *slot_at(&mut children, 0) = Some(node);
-        Self::Inner { present: 1, children }
+        Self::Inner { present: 1, children: vec![node] }
     }
 
     fn insert(&mut self, shift: u32, key: u64, value: T) -> Option<T> {
@@ -198,9 +206,12 @@ impl<T: Clone> Node<T> {
             }
             Self::Inner { present, children } => {
                 let below = shift - DIGIT_BITS;
-                *present |= 1 << digit;
-                let child = slot_at(children, digit);
-                let child = child.get_or_insert_with(|| Arc::new(Self::empty(below)));
+                let at = rank(*present, digit);
+                if *present & (1 << digit) == 0 {
+                    *present |= 1 << digit;
+                    children.insert(at, Arc::new(Self::empty(below)));
+                }
+                let child = children.get_mut(at).expect("a digit that is present has a child");
                 Self::insert(Arc::make_mut(child), below, key, value)
             }
         }
@@ -215,11 +226,13 @@ impl<T: Clone> Node<T> {
                 (Some(values.remove(at)), *present == 0)
             }
             Self::Inner { present, children } => {
-                let slot = slot_at(children, digit);
-                let Some(child) = slot else { return (None, false) };
+                let at = index_of(*present, digit);
+                let Some((at, child)) = at.and_then(|at| Some((at, children.get_mut(at)?))) else {
+                    return (None, false);
+                };
                 let (old, is_empty) = Self::remove(Arc::make_mut(child), shift - DIGIT_BITS, key);
                 if is_empty {
-                    *slot = None;
+                    children.remove(at);
                     *present &= !(1 << digit);
                 }
                 (old, *present == 0)
@@ -235,7 +248,7 @@ impl<T: Clone> Node<T> {
                 Some((prefix | found, values.get(rank(*present, found))?))
             }
             Self::Inner { present, children } => {
-                if let Some(child) = child_at(children, digit) {
+                if let Some(child) = child_at(*present, children, digit) {
                     let prefix = prefix | digit << shift;
                     let found = child.at_or_below(shift - DIGIT_BITS, key, prefix);
                     if found.is_some() {
@@ -243,7 +256,7 @@ impl<T: Clone> Node<T> {
                     }
                 }
                 let digit = highest(*present & ((1 << digit) - 1))?;
-                let child = child_at(children, digit)?;
+                let child = child_at(*present, children, digit)?;
                 child.at_or_below(shift - DIGIT_BITS, u64::MAX, prefix | digit << shift)
             }
         }
@@ -258,7 +271,7 @@ impl<T: Clone> Node<T> {
                 Some((prefix | found, values.get(rank(*present, found))?))
             }
             Self::Inner { present, children } => {
-                if let Some(child) = child_at(children, digit) {
+                if let Some(child) = child_at(*present, children, digit) {
                     let prefix = prefix | digit << shift;
                     let found = child.at_or_above(shift - DIGIT_BITS, key, prefix);
                     if found.is_some() {
@@ -266,7 +279,7 @@ impl<T: Clone> Node<T> {
                     }
                 }
                 let digit = lowest(*present & from_here & !(1 << digit))?;
-                let child = child_at(children, digit)?;
+                let child = child_at(*present, children, digit)?;
                 child.at_or_above(shift - DIGIT_BITS, 0, prefix | digit << shift)
             }
         }
@@ -280,7 +293,7 @@ impl<T: Clone> Node<T> {
 
     fn child(&self, digit: u64) -> Option<&Arc<Self>> {
         match self {
-            Self::Inner { children, .. } => child_at(children, digit),
+            Self::Inner { present, children } => child_at(*present, children, digit),
             Self::Leaf { .. } => None,
         }
     }

@@ -2,8 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use saved::Keep;
+
 use crate::{
-    GuestMemory, frames::FrameCopy, memory::State, radix::Radix, tlb::PLANE_RAISED, track::Tracker,
+    GuestMemory, frames::FrameCopy, memory::State, radix::Radix, tlb::PLANE_RAISED,
+    track::TrackerCopy,
 };
 
 /// A captured state of the memory it was taken from.
@@ -11,7 +14,7 @@ use crate::{
 pub struct Snapshot {
     state: State,
     frames: Radix<Arc<FrameCopy>>,
-    tracker: Tracker,
+    tracker: TrackerCopy,
 }
 
 impl fmt::Debug for Snapshot {
@@ -27,33 +30,39 @@ impl GuestMemory {
     pub fn capture(&mut self) -> Snapshot {
         // The first store into each page must be noticed again.
         self.tlb.flush_writes();
+        self.frames.note_unseen(&self.state.frames);
         Snapshot {
             state: self.state.clone(),
             frames: self.frames.capture(&self.state.frames),
-            tracker: self.tracker.clone(),
+            tracker: self.tracker.capture(),
         }
     }
 
     /// Returns to a snapshot of this memory, older or newer. Costs what differs.
     pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.frames.note_unseen(&self.state.frames);
         let (old, new) = (&self.state, &snapshot.state);
+        self.frames.note_remapped(&old.kernel, &new.kernel, &new.frames);
+        // Code of other spaces is noticed when they are entered.
         let is_same_code = old.kernel.exec_stamp == new.kernel.exec_stamp
             && old.space == new.space
-            && old.spaces.is_same(&new.spaces);
+            && old.user_exec_stamp() == new.user_exec_stamp();
         if !is_same_code {
             self.frames.code_epoch += 1;
         }
-        let is_same_map = old.kernel.is_same(&new.kernel)
-            && old.space == new.space
-            && old.spaces.is_same(&new.spaces);
-        if is_same_map && !self.tracker.is_on() && !snapshot.tracker.is_on() {
-            // Pages mean what they meant, and stores must be noticed again.
-            self.tlb.flush_writes();
-        } else {
+        let is_tracked = self.tracker.is_on() || snapshot.tracker.is_on();
+        let is_same_user = old.space == new.space && old.spaces.is_same(&new.spaces);
+        if is_tracked || !old.kernel.is_same(&new.kernel) {
             self.tlb.flush();
+        } else {
+            // Pages of the kernel half mean what they meant, and stores must be noticed again.
+            self.tlb.flush_writes();
+            if !is_same_user {
+                self.tlb.flush_user();
+            }
         }
         self.state = snapshot.state.clone();
-        self.tracker.clone_from(&snapshot.tracker);
+        self.tracker.restore(&snapshot.tracker);
         self.plane = if self.state.is_pageable_allowed { 0 } else { PLANE_RAISED };
         self.frames.restore(&snapshot.frames);
     }
@@ -61,7 +70,7 @@ impl GuestMemory {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Accessor, ByteState, GuestAddr, GuestMemory, Limits, Perms, Tracking};
+    use crate::{Accessor, ByteState, GuestAddr, GuestMemory, Limits, Perms};
 
     const AT: GuestAddr = GuestAddr(0xffff_fa00_0000_0000);
     const DATA: Perms = Perms::READ.union(Perms::WRITE);
@@ -225,34 +234,5 @@ mod tests {
                 assert_eq!(content(&m), kept[to].1, "{from} to {to}");
             }
         }
-    }
-
-    #[test]
-    fn pages_stay_known_only_where_nothing_was_mapped() {
-        let Some(mut m) = GuestMemory::new_shared(Limits { frames: 8, blocks: 4, spaces: 1 })
-        else {
-            return;
-        };
-        m.map(AT, 8192, DATA, ByteState::DEFINED, 0).unwrap();
-        let snapshot = m.capture();
-        m.take_revoked();
-        m.store::<u8>(false, AT.0, 1).unwrap();
-        m.restore(&snapshot);
-        let revoked = m.take_revoked();
-        assert!(revoked.writes && !revoked.all, "stores must be noticed again");
-        // Written through a window, which notes nothing.
-        let frame = m.enter_window(AT, true).expect("a plain page").0 as usize;
-        let bytes = m.frames.bytes.get_mut(frame).unwrap();
-        (bytes.data[100], bytes.state[4095]) = (1, ByteState::UNDEFINED.0);
-        m.restore(&snapshot);
-        assert_eq!(m.load::<u8>(false, AT.0 + 100), Ok(0));
-        assert_eq!(m.undefined(AT, 8192), None);
-        m.take_revoked();
-        m.unmap(AT.add(4096), 4096);
-        m.restore(&snapshot);
-        assert!(m.take_revoked().all, "a mapping came back");
-        m.track(Tracking::default());
-        m.restore(&snapshot);
-        assert!(m.take_revoked().all, "tracked pages never enter");
     }
 }

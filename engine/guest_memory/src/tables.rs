@@ -49,6 +49,13 @@ impl PageTable {
         self.pages.is_same(&other.pages)
     }
 
+    /// Pages that are not mapped in the same way in both.
+    pub(crate) fn differing(&self, other: &Self) -> impl Iterator<Item = u64> + use<> {
+        let mut keys = Vec::new();
+        self.pages.differing(&other.pages, Mapping::eq, &mut keys);
+        keys.into_iter().map(page_address)
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.pages.len()
     }

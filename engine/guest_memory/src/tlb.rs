@@ -3,8 +3,13 @@
 //! An entry exists only for a page at which nothing on the level of pages can object. Each
 //! combination of ring and "pageable memory is off limits" is a plane with entries of its own, so
 //! that raising and lowering the IRQL flushes nothing.
+//!
+//! Beside them stand the latest walks, whatever they found: services of the kernel look at every
+//! kind of page.
 
-use crate::{GuestAddr, window::Revoked};
+use std::cell::Cell;
+
+use crate::{FrameId, GuestAddr, Mapping, Perms};
 
 const ENTRIES: usize = 256;
 const PLANES: usize = 4;
@@ -25,6 +30,20 @@ pub(crate) struct Entry {
     pub(crate) write_frame: u32,
 }
 
+/// The page of a walk, and what it found.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    page: u64,
+    mapping: Mapping,
+}
+
+const WALKS: usize = 64;
+const NO_WALK: Walk = Walk {
+    // No page begins there.
+    page: u64::MAX,
+    mapping: Mapping { frame: FrameId(NO_FRAME), perms: Perms::empty(), low: 0, high: 0 },
+};
+
 #[derive(Debug)]
 pub(crate) struct Tlb {
     /// In place, not boxed: the way to them is part of every access.
@@ -32,8 +51,8 @@ pub(crate) struct Tlb {
     /// A bit for each entry that was filled since the last flush, so that a flush costs what was
     /// used.
     filled: [u64; ENTRIES * PLANES / 64],
-    /// What a window, which holds what the planes may hold, has to give up.
-    pub(crate) revoked: Revoked,
+    /// The latest walks.
+    walks: [Cell<Walk>; WALKS],
 }
 
 const EMPTY: Entry = Entry { read: 0, write: 0, read_frame: NO_FRAME, write_frame: NO_FRAME };
@@ -47,7 +66,24 @@ fn slot(at: u64) -> usize {
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        Self { planes: [[EMPTY; ENTRIES]; PLANES], filled: [0; _], revoked: Revoked::default() }
+        Self {
+            planes: [[EMPTY; ENTRIES]; PLANES],
+            filled: [0; _],
+            walks: [const { Cell::new(NO_WALK) }; WALKS],
+        }
+    }
+
+    /// What the walk for this page found, if that is remembered.
+    #[inline]
+    pub(crate) fn walked(&self, at: u64) -> Option<Mapping> {
+        let walk = self.walks.get(slot(at) % WALKS)?.get();
+        (walk.page == GuestAddr(at).page().0).then_some(walk.mapping)
+    }
+
+    pub(crate) fn note_walk(&self, at: u64, mapping: Mapping) {
+        if let Some(walk) = self.walks.get(slot(at) % WALKS) {
+            walk.set(Walk { page: GuestAddr(at).page().0, mapping });
+        }
     }
 
     #[inline(always)]
@@ -73,17 +109,32 @@ impl Tlb {
     pub(crate) fn flush(&mut self) {
         self.each_filled(|entry| *entry = EMPTY);
         self.filled = [0; _];
-        self.revoked.all = true;
+        self.walks.iter().for_each(|walk| walk.set(NO_WALK));
+    }
+
+    /// Forgets the pages of the user half.
+    pub(crate) fn flush_user(&mut self) {
+        let is_user = |page: u64, frame: u32| frame != NO_FRAME && page >> 63 == 0;
+        self.each_filled(|entry| {
+            let Entry { read, write, read_frame, write_frame } = *entry;
+            if is_user(read, read_frame) || is_user(write, write_frame) {
+                *entry = EMPTY;
+            }
+        });
+        for walk in self.walks.iter().filter(|walk| walk.get().page >> 63 == 0) {
+            walk.set(NO_WALK);
+        }
     }
 
     /// Forgets who may write, after a capture or when a frame becomes code.
     pub(crate) fn flush_writes(&mut self) {
         self.each_filled(|entry| entry.write_frame = NO_FRAME);
-        self.revoked.writes = true;
     }
 
     pub(crate) fn flush_page(&mut self, at: u64) {
-        self.revoked.page(at);
+        if let Some(walk) = self.walks.get(slot(at) % WALKS) {
+            walk.set(NO_WALK);
+        }
         for plane in &mut self.planes {
             if let Some(entry) = plane.get_mut(slot(at)) {
                 *entry = EMPTY;

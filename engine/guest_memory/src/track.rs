@@ -5,12 +5,10 @@
 //! every access to it misses the TLB and is judged in place; pages known to be shared from an
 //! earlier run are judged from the start. Code that shares nothing runs as fast as before.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::{collections::BTreeSet, ops::Range};
 
 use happens_before::{Access, Lane, Order, Race, Races, Touch};
+use saved::{Saved, SavedMap, kept};
 
 use crate::{GuestAddr, GuestMemory, KERNEL_HALF_START, PAGE_BYTES, Perms};
 
@@ -39,23 +37,31 @@ const MOST_LOGGED: usize = 4096;
 /// Bytes of a repeated string instruction that are looked at.
 const LONGEST_RUN_BYTES: u64 = 4 * PAGE_BYTES;
 
-/// The state of tracking; part of a snapshot.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tracker {
-    order: Order,
-    lane: Lane,
-    /// The instruction that runs, and whether it is interlocked.
-    ip: u64,
-    is_interlocked: bool,
-    is_on: bool,
-    private: Vec<Range<u64>>,
-    logged: Option<(GuestAddr, u32)>,
-    log: Vec<Logged>,
-    /// Who touched a page: one lane, or several (`None`).
-    pages: BTreeMap<u64, Option<Lane>>,
-    /// Who touched which eight bytes of a shared page, and with which instructions.
-    touched: BTreeMap<u64, Touched>,
-    races: Races,
+kept! {
+    /// The state of tracking.
+    #[derive(Debug, Default)]
+    pub(crate) struct Tracker as TrackerCopy {
+        order: Order,
+        lane: Lane,
+        /// The instruction that runs, and whether it is interlocked.
+        ip: u64,
+        is_interlocked: bool,
+        is_on: bool,
+        private: Saved<Vec<Range<u64>>>,
+        logged: Option<(GuestAddr, u32)>,
+        log: Saved<Vec<Logged>>,
+        /// Who touched a page: one lane, or several (`None`).
+        pages: SavedMap<u64, Option<Lane>>,
+        /// Who touched which eight bytes of a shared page, and with which instructions.
+        touched: SavedMap<u64, Touched>,
+        races: Saved<Races>,
+    }
+}
+
+impl TrackerCopy {
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
 }
 
 /// Eight bytes of a shared page.
@@ -114,7 +120,7 @@ impl GuestMemory {
         let tracker = &mut self.tracker;
         tracker.is_on = true;
         tracker.pages.extend(tracking.pages.iter().map(|at| (at.page().0, None)));
-        tracker.private = tracking.private;
+        *tracker.private = tracking.private;
         tracker.logged = tracking.logged;
     }
 

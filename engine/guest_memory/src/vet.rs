@@ -58,6 +58,28 @@ impl GuestMemory {
         }
     }
 
+    /// The bytes of an access inside of one page to which nothing objects, not even a watch;
+    /// `None` says nothing.
+    #[inline]
+    pub(crate) fn plain_piece(
+        &self,
+        who: Accessor,
+        kind: AccessKind,
+        at: GuestAddr,
+        len: usize,
+    ) -> Option<Piece> {
+        let offset = offset_of(at.0);
+        if len > PAGE - offset {
+            return None;
+        }
+        let mapping = self.resolve(at).ok()?;
+        let is_plain = who == Accessor::Machine
+            || (!mapping.perms.contains(Perms::WATCHED)
+                && self.page_objection(mapping, who, kind).is_none()
+                && self.byte_objection(mapping, offset, offset + len).is_none());
+        is_plain.then_some(Piece { frame: mapping.frame.0, offset, len })
+    }
+
     /// What objects to every byte of a page. Bounds and watches are not its matter.
     pub(crate) fn page_objection(
         &self,

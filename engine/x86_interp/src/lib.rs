@@ -24,8 +24,8 @@ pub use engine::Engine;
 pub use env::{Env, Word, join, split};
 pub use exit::{Exit, Fault, Grant, PrivilegedOp, Vector};
 pub use op::{Done, Extra, Form, Go, Handler, Kind, Op, Stop};
-pub use operand::{MemoryOperand, is_plain_update, is_update};
-pub use registers::{Clock, Registers, Undefined};
+pub use operand::{MemoryOperand, Operands, is_comparison, is_plain_update, is_update};
+pub use registers::{Clock, Compared, Registers, Undefined};
 
 /// Returns whether an instruction has a handler. Prefixes that the decoder ignores may still make
 /// it one that is not modelled.

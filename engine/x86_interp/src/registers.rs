@@ -39,6 +39,19 @@ pub struct Undefined {
     pub x87_status: u16,
     /// RFLAGS bits.
     pub rflags: u64,
+    /// The comparison that left them so: it may decide a condition whose flags are undefined.
+    pub compared: Option<Compared>,
+}
+
+/// The operands of the subtraction that set the flags last, with their undefined bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// The minuend: value, undefined bits.
+    pub a: (u64, u64),
+    /// The subtrahend.
+    pub b: (u64, u64),
+    /// Width.
+    pub bits: u32,
 }
 
 /// The event clock: taken jumps and calls to an address not above their own.

@@ -20,8 +20,11 @@ pub(crate) struct Context {
     pub(crate) host_rsp: u64,
     /// Number of the exit taken.
     pub(crate) exit: u64,
-    /// Events until the clock limit, and those counted beyond it.
+    /// Events until the clock limit, and those counted beyond it. Code keeps the first in mm0 as
+    /// well, and a one in mm1, so that counting an event does not wait for the one before to come
+    /// through memory.
     pub(crate) left: u64,
+    pub(crate) one: u64,
     pub(crate) over: u64,
     /// Registers that a sequence borrowed: any one, and rcx.
     pub(crate) borrowed: u64,
@@ -29,13 +32,13 @@ pub(crate) struct Context {
     /// Bounds of the declared stack; the lower one is raised by the longest frame.
     pub(crate) stack_low: u64,
     pub(crate) stack_end: u64,
-    /// What a call overwrote with its return address.
+    /// What a call overwrote with its return address, if its target has no code; and that address.
     pub(crate) overwritten: u64,
-    /// Of the stubs of indirect branches.
-    pub(crate) saved_r10: u64,
+    pub(crate) return_to: u64,
+    /// Of indirect branches: the address of the branch, or 0 if it cannot be an event; and where it
+    /// leads.
     pub(crate) own: u64,
     pub(crate) target: u64,
-    pub(crate) host_target: u64,
     /// Addresses whose calls are served in place: the first, and how many bytes.
     pub(crate) served_start: u64,
     pub(crate) served_bytes: u64,
@@ -46,8 +49,8 @@ pub(crate) struct Context {
     pub(crate) services: u64,
     /// Of the stub that calls it.
     pub(crate) saved_rax: u64,
+    pub(crate) saved_r10: u64,
     pub(crate) saved_flags: u64,
-    pub(crate) return_to: u64,
     /// What serves string instructions, and the form of the one to serve.
     pub(crate) string_service: u64,
     pub(crate) string: u64,
@@ -63,24 +66,20 @@ pub(crate) struct Context {
     pub(crate) fault_return: u64,
 }
 
-/// The table of branch targets.
+/// The table of branch targets. Code reads the first column only.
 #[repr(C)]
 pub(crate) struct Targets {
-    /// What added to the guest address of an entry gives 0; [`vacant`] if there is none.
+    /// Host address of the landing of each entry; without an entry, of the stub that looks further.
+    pub(crate) landing: [u64; TARGETS],
+    /// Guest address of each entry; 0 is none.
     pub(crate) guest: [u64; TARGETS],
-    /// Host address of each entry.
-    pub(crate) host: [u64; TARGETS],
+    /// Host address of the block, behind its landing.
+    pub(crate) block: [u64; TARGETS],
 }
 
-/// What stands in a place of the table without an entry: no address that is looked up there
-/// matches.
-pub(crate) fn vacant(slot: usize) -> u64 {
-    u64::from(slot == 0)
-}
-
-/// Where the second column of the table begins.
-pub(crate) const HOST_COLUMN: i64 = 0x8_0000;
-const _: () = assert!(offset_of!(Targets, host) == 0x8_0000, "one place for the distance");
+/// The table lies at a multiple of the size of its first column, so that an address in it is made
+/// of a constant and 16 bits of the guest address.
+pub(crate) const TARGETS_ALIGN: usize = 8 * TARGETS;
 
 /// Addresses of the fields in one translator.
 #[derive(Clone, Copy, Debug)]
@@ -98,13 +97,19 @@ macro_rules! places {
         }
     };
 }
-places!(gpr xmm mxcsr host_mxcsr flags entry host_rsp exit left borrowed borrowed_rcx stack_low
-    stack_end overwritten saved_r10 own target host_target served_start served_bytes service serving
-    memory services saved_rax saved_flags return_to string_service string result outcome);
+places!(gpr xmm mxcsr host_mxcsr flags entry host_rsp exit left one borrowed borrowed_rcx stack_low
+    stack_end overwritten return_to own target served_start served_bytes service serving memory
+    services saved_rax saved_r10 saved_flags string_service string result outcome);
 
 impl Places {
-    /// The table of branch targets lies behind the context.
+    /// The table of branch targets lies before the context.
     pub(crate) fn targets(self) -> u64 {
-        self.context + size_of::<Context>() as u64
+        self.context - size_of::<Targets>() as u64
+    }
+
+    /// What register holds an eighth of the address of a place in the table, but for its low 16
+    /// bits, which are those of the guest address.
+    pub(crate) fn table_eighth(self) -> u64 {
+        self.targets() >> 3
     }
 }

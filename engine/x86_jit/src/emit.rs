@@ -20,11 +20,13 @@ pub(crate) struct Owner {
     pub(crate) borrowed: Option<u8>,
     /// Whether the value of rcx is in `Context::borrowed_rcx`.
     pub(crate) has_rcx: bool,
+    /// What is to be added to rsp before anybody else looks at it.
+    pub(crate) behind: i16,
 }
 
 impl Owner {
     pub(crate) fn of(guest: u16) -> Self {
-        Self { guest, borrowed: None, has_rcx: false }
+        Self { guest, borrowed: None, has_rcx: false, behind: 0 }
     }
 }
 
@@ -135,6 +137,34 @@ impl Emit {
 
     pub(crate) fn mov_imm64(&mut self, register: Register, value: u64) {
         self.push(Instruction::with2(Code::Mov_r64_imm64, register, value));
+    }
+
+    /// Counts an event down, without touching flags.
+    pub(crate) fn count(&mut self) {
+        let (left, one) = (Register::MM0, Register::MM1);
+        self.push(Instruction::with2(Code::Psubq_mm_mmm64, left, one));
+        self.store(Code::Movq_mmm64_mm, self.places.left(), left);
+    }
+
+    /// The count from memory to where code keeps it.
+    pub(crate) fn load_count(&mut self) {
+        self.load(Code::Movq_mm_mmm64, Register::MM0, self.places.left());
+        self.load(Code::Movq_mm_mmm64, Register::MM1, self.places.one());
+    }
+
+    /// Goes to the landing of the guest address in r11. rcx is put away.
+    pub(crate) fn jump_by_table(&mut self) {
+        self.mov_imm64(Register::RCX, self.places.table_eighth());
+        self.push(Instruction::with2(Code::Mov_r16_rm16, Register::CX, Register::R11W));
+        let (none, slot) = (Register::None, Register::RCX);
+        let place = MemoryOperand::new(none, slot, 8, 0, 8, false, none);
+        self.push(Instruction::with1(Code::Jmp_rm64, place));
+    }
+
+    /// Adds a register to another without touching flags.
+    pub(crate) fn add_without_flags(&mut self, to: Register, what: Register) {
+        let sum = MemoryOperand::with_base_index(to, what);
+        self.push(Instruction::with2(Code::Lea_r64_m, to, sum));
     }
 
     /// Moves rsp without touching flags.

@@ -11,7 +11,7 @@ use x86_interp::{Clock, Engine, Exit, Grant, Registers};
 
 use crate::{
     allow::LONGEST_FRAME_BYTES,
-    context::{TARGETS, vacant},
+    context::TARGETS,
     emit::Owner,
     exits::{Done, Leave},
     host::{
@@ -55,8 +55,10 @@ pub struct Counts {
 /// A block in the cache.
 #[derive(Debug)]
 struct Block {
-    host: u64,
-    len: u64,
+    /// Where it begins, with its landing.
+    landing: u64,
+    /// Where it ends.
+    end: u64,
     starts: Vec<(u64, u32)>,
     owners: Vec<(u32, Owner)>,
 }
@@ -77,6 +79,7 @@ pub struct Translator {
     breakpoints: BTreeSet<u64>,
     // State.
     used: usize,
+    /// By host address, behind the landing.
     blocks: BTreeMap<u64, Block>,
     /// Host address of the block at a guest address.
     index: BTreeMap<u64, u64>,
@@ -140,6 +143,7 @@ impl Translator {
             _token: token,
         };
         translator.set_stack_range(0..0);
+        translator.code.targets().landing.fill(stubs.miss);
         translator.flush();
         Ok(translator)
     }
@@ -393,12 +397,12 @@ impl Translator {
 
     /// Serves an exit; `rip` is set. `Go` means that the interpreter runs the instruction there.
     fn serve(&mut self, r: &mut Registers, m: &mut GuestMemory) -> Served {
-        let number = self.code.context().exit;
+        let number = self.code.context().exit & !u64::from(stubs::EXIT_OF_CALL.cast_unsigned());
         let target = self.code.context().target;
-        if number == u64::from(stubs::EXIT_INDIRECT_LIMIT.cast_unsigned()) {
-            r.rip = target;
-            self.interpreter.arrive(target, true);
-            return Served::Exit(Exit::ClockLimit);
+        if let Ok(number @ (stubs::EXIT_INDIRECT_LIMIT | stubs::EXIT_RETURNED | stubs::EXIT_NEXT)) =
+            i32::try_from(number)
+        {
+            return self.serve_stub(m, r, number, target);
         }
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let leave = self.exits.get(index).copied();
@@ -420,6 +424,23 @@ impl Translator {
             }
             Leave::Indirect { rip, done } => self.serve_indirect(m, r, rip, done),
         }
+    }
+
+    /// Serves an exit of the stubs, which lead on to `target`.
+    fn serve_stub(
+        &mut self,
+        m: &mut GuestMemory,
+        r: &mut Registers,
+        number: i32,
+        target: u64,
+    ) -> Served {
+        r.rip = target;
+        self.interpreter.arrive(target, number != stubs::EXIT_NEXT);
+        if number == stubs::EXIT_INDIRECT_LIMIT {
+            return Served::Exit(Exit::ClockLimit);
+        }
+        // The block behind a string instruction is found in the table, too.
+        self.go_to(m, target, |this, host| this.enter_target(target, host))
     }
 
     /// Goes on at a block, made if necessary.
@@ -528,15 +549,15 @@ impl Translator {
         let is_store = context.fault_error & WRITE != 0;
         let found = self.blocks.range(..=host).next_back();
         let (_, block) = found
-            .filter(|(_, block)| host - block.host < block.len)
+            .filter(|(_, block)| host < block.end)
             .expect("a fault in the cache is a fault in a block");
-        let offset = u32::try_from(host - block.host).unwrap_or(u32::MAX);
+        let offset = u32::try_from(host - block.landing).unwrap_or(u32::MAX);
         let at = block.owners.partition_point(|(start, _)| *start <= offset);
         let owner = at.checked_sub(1).and_then(|at| block.owners.get(at)).map(|(_, owner)| *owner);
         let owner = owner.expect("every host instruction has an owner");
         let start = block.starts.get(usize::from(owner.guest)).copied();
         let (rip, offset) = start.expect("an owner is an instruction of its block");
-        let resume = block.host + u64::from(offset);
+        let resume = block.landing + u64::from(offset);
         if let Some(number) = owner.borrowed
             && let Some(register) = context.gpr.get_mut(usize::from(number))
         {
@@ -557,6 +578,8 @@ impl Translator {
             self.counts.pages += 1;
             return Served::Resume(resume);
         }
+        let rsp = &mut self.code.context().gpr[4];
+        *rsp = rsp.wrapping_add_signed(i64::from(owner.behind));
         Served::Go
     }
 }
@@ -591,8 +614,8 @@ impl Translator {
     fn block_at(&mut self, m: &mut GuestMemory, rip: u64) -> Option<u64> {
         let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
         let targets = self.code.targets();
-        if targets.guest.get(slot) == Some(&rip.wrapping_neg()) {
-            return targets.host.get(slot).copied();
+        if targets.guest.get(slot) == Some(&rip) {
+            return targets.block.get(slot).copied();
         }
         if let Some(host) = self.index.get(&rip) {
             return Some(*host);
@@ -613,21 +636,21 @@ impl Translator {
         // Fetching may have made a page code: what was written into the windows is not any more.
         self.windows.sync(m);
         self.epoch = m.code_epoch();
-        if let Err(rejected) = self.verify(&draft.bytes, site.at) {
+        if let Err(rejected) = self.verify(&draft, site.at) {
             self.rejected = Some(rejected);
             return None;
         }
         self.publish(rip, &site, draft)
     }
 
-    fn verify(&self, bytes: &[u8], at: u64) -> Result<(), Rejected> {
+    fn verify(&self, draft: &Draft, at: u64) -> Result<(), Rejected> {
         let rules = Rules {
             places: self.code.places(),
             stubs: self.stubs,
             state_adjust: self.state_adjust(),
             is_block: &|host| self.blocks.contains_key(&host),
         };
-        verify(bytes, at, &rules)
+        verify(&draft.bytes, at, draft.body, &rules)
     }
 
     fn state_adjust(&self) -> i64 {
@@ -640,13 +663,14 @@ impl Translator {
         }
         self.used = (self.used + draft.bytes.len()).next_multiple_of(16);
         self.counts.blocks += 1;
-        let len = draft.bytes.len() as u64;
-        let Draft { exits, starts, owners, pages, .. } = draft;
+        let Draft { bytes, body, exits, starts, owners, pages } = draft;
+        let host = site.at + u64::from(body);
+        let end = site.at + bytes.len() as u64;
         self.exits.extend(exits);
         self.pages.extend(pages);
-        self.blocks.insert(site.at, Block { host: site.at, len, starts, owners });
-        self.index.insert(rip, site.at);
-        Some(site.at)
+        self.blocks.insert(host, Block { landing: site.at, end, starts, owners });
+        self.index.insert(rip, host);
+        Some(host)
     }
 
     /// A branch leads to this block: notes it, and makes it known to indirect branches. They know
@@ -667,10 +691,19 @@ impl Translator {
 
     /// Makes a block known to the stubs.
     fn enter_target(&mut self, rip: u64, host: u64) {
+        let landing = self.blocks.get(&host).map(|block| block.landing);
+        let landing = landing.expect("the block is there");
+        self.set_target(rip, (rip, landing, host));
+    }
+
+    fn set_target(&mut self, rip: u64, entry: (u64, u64, u64)) {
         let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
         let targets = self.code.targets();
-        if let (Some(guest), Some(to)) = (targets.guest.get_mut(slot), targets.host.get_mut(slot)) {
-            (*guest, *to) = (rip.wrapping_neg(), host);
+        let columns = [&mut targets.guest, &mut targets.landing, &mut targets.block];
+        for (column, value) in columns.into_iter().zip([entry.0, entry.1, entry.2]) {
+            if let Some(place) = column.get_mut(slot) {
+                *place = value;
+            }
         }
     }
 
@@ -700,24 +733,28 @@ impl Translator {
         self.used = STUB_BYTES;
         self.blocks.clear();
         // Clearing what was entered is less than clearing the table.
-        let targets = self.code.targets();
         let known = std::mem::take(&mut self.index).into_keys();
-        for rip in std::iter::once(0).chain(known) {
-            let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
-            if let Some(guest) = targets.guest.get_mut(slot) {
-                *guest = vacant(slot);
-            }
+        for rip in known {
+            self.set_target(rip, (0, self.stubs.miss, 0));
         }
         self.pages.clear();
         self.exits.clear();
-        // Exit 0 belongs to the stub.
-        self.exits.push(Leave::Step { rip: 0 });
+        // The first belong to the stubs.
+        self.exits.resize(stubs::FIRST_EXIT, Leave::Step { rip: 0 });
     }
 }
 
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "remap_tests.rs"]
+mod remap_tests;
+
+#[cfg(test)]
+#[path = "fewer_checks_tests.rs"]
+mod fewer_checks_tests;
 
 #[cfg(test)]
 #[path = "serve_tests.rs"]

@@ -67,7 +67,7 @@ impl Machine {
         machine
     }
 
-    fn run(&mut self) -> Exit {
+    pub(crate) fn run(&mut self) -> Exit {
         let Self { tier, r, m, clock } = self;
         match tier {
             Tier::Interpreter(engine) => engine.run(r, m, clock),

@@ -6,9 +6,10 @@
 
 use std::{
     arch::asm,
+    ffi::CStr,
     fmt,
     ops::Range,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use std::{
 use guest_memory::GuestMemory;
 
 use crate::{
-    context::{Context, Places, Targets},
+    context::{Context, Places, TARGETS_ALIGN, Targets},
     serve::{Serving, serve_string},
     signals,
 };
@@ -25,6 +26,7 @@ use crate::{
 /// Bytes of the code cache.
 pub(crate) const CODE_BYTES: usize = 32 << 20;
 const CODE_LENGTH: i64 = 32 << 20;
+const _: () = assert!(CODE_BYTES.is_multiple_of(TARGETS_ALIGN), "the table lies behind it");
 /// Bytes of the part of it that holds the stubs.
 pub(crate) const STUB_BYTES: usize = 8192;
 
@@ -109,6 +111,43 @@ pub(crate) fn file_number(file: BorrowedFd<'_>) -> u64 {
     about.st_ino
 }
 
+/// A page of states that no byte has: they are not those of defined bytes, nor of undefined ones.
+#[derive(Debug)]
+pub(crate) struct GuardStates(OwnedFd);
+
+impl GuardStates {
+    const STATE: u8 = 0x55;
+
+    pub(crate) fn new() -> Result<Self, Unavailable> {
+        let file = memory_file(c"guard", 4096)?;
+        let states = [Self::STATE; 4096];
+        // SAFETY: the descriptor is open, and the bytes are there.
+        let written = unsafe { libc::write(file.as_raw_fd(), states.as_ptr().cast(), 4096) };
+        if written == 4096 { Ok(Self(file)) } else { Err(Unavailable::Memory) }
+    }
+
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A file in memory, of zeros.
+fn memory_file(name: &CStr, length_bytes: i64) -> Result<OwnedFd, Unavailable> {
+    // SAFETY: the name is a string with its end.
+    let file = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if file < 0 {
+        return Err(Unavailable::Memory);
+    }
+    // SAFETY: the descriptor was opened just now and belongs to nobody else.
+    let file = unsafe { OwnedFd::from_raw_fd(file) };
+    // SAFETY: the descriptor is open.
+    let is_long = unsafe { libc::ftruncate(file.as_raw_fd(), length_bytes) } == 0;
+    is_long.then_some(file).ok_or(Unavailable::Memory)
+}
+
+/// What stands in a reserved range where nothing is mapped.
+const RESERVED: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
 /// A range of addresses that nothing else can be mapped into.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -119,10 +158,7 @@ pub(crate) struct Reserve {
 impl Reserve {
     pub(crate) fn new(start: u64, end: u64) -> Result<Self, Unavailable> {
         let len = usize::try_from(end.saturating_sub(start)).map_err(|_| Unavailable::Addresses)?;
-        let flags = libc::MAP_PRIVATE
-            | libc::MAP_ANONYMOUS
-            | libc::MAP_NORESERVE
-            | libc::MAP_FIXED_NOREPLACE;
+        let flags = RESERVED | libc::MAP_FIXED_NOREPLACE;
         let at = ptr::without_provenance_mut(usize::try_from(start).unwrap_or(0));
         // SAFETY: a fresh mapping that replaces none.
         let got = unsafe { libc::mmap(at, len, libc::PROT_NONE, flags, -1, 0) };
@@ -144,21 +180,33 @@ impl Reserve {
     ) -> bool {
         let protection = libc::PROT_READ | if is_writable { libc::PROT_WRITE } else { 0 };
         let (fd, offset) = (file.as_raw_fd(), offset.cast_signed());
-        self.place(at, protection, libc::MAP_SHARED, fd, offset)
+        self.place((at, 4096), protection, libc::MAP_SHARED, fd, offset)
     }
 
     /// Takes a page out of the range.
     pub(crate) fn unmap(&self, at: u64) -> bool {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        self.place(at, libc::PROT_NONE, flags, -1, 0)
+        self.place((at, 4096), libc::PROT_NONE, RESERVED, -1, 0)
     }
 
-    fn place(&self, at: u64, protection: i32, flags: i32, fd: i32, offset: i64) -> bool {
-        let within = at.wrapping_sub(self.start) < self.len as u64 && at.is_multiple_of(4096);
-        assert!(within, "a page of the reserved range");
+    /// Takes all pages out of the range.
+    pub(crate) fn empty(&self) -> bool {
+        self.place((self.start, self.len), libc::PROT_NONE, RESERVED, -1, 0)
+    }
+
+    fn place(
+        &self,
+        (at, len): (u64, usize),
+        protection: i32,
+        flags: i32,
+        fd: i32,
+        offset: i64,
+    ) -> bool {
+        let from = at.wrapping_sub(self.start);
+        let is_within = from <= self.len as u64 && len as u64 <= self.len as u64 - from;
+        assert!(is_within && at.is_multiple_of(4096), "pages of the reserved range");
         let to = ptr::without_provenance_mut(usize::try_from(at).unwrap_or(0));
-        // SAFETY: the page lies in the range reserved above, in which there is no Rust object.
-        let got = unsafe { libc::mmap(to, 4096, protection, flags | libc::MAP_FIXED, fd, offset) };
+        // SAFETY: the pages lie in the range reserved above, in which there is no Rust object.
+        let got = unsafe { libc::mmap(to, len, protection, flags | libc::MAP_FIXED, fd, offset) };
         got != libc::MAP_FAILED
     }
 
@@ -169,6 +217,15 @@ impl Reserve {
         let at = usize::try_from(at).unwrap_or(0);
         // SAFETY: the caller mapped the page.
         unsafe { ptr::with_exposed_provenance::<u8>(at).read_volatile() }
+    }
+
+    /// Writes a byte of a mapped page of the range, as translated code does; for the same.
+    #[cfg(test)]
+    pub(crate) fn poke(&self, at: u64, byte: u8) {
+        assert!(at.wrapping_sub(self.start) < self.len as u64);
+        let at = usize::try_from(at).unwrap_or(0);
+        // SAFETY: the caller mapped the page for stores; nobody holds a reference to the frame.
+        unsafe { ptr::with_exposed_provenance_mut::<u8>(at).write_volatile(byte) };
     }
 }
 
@@ -181,8 +238,10 @@ impl Drop for Reserve {
 }
 
 /// The code cache, mapped twice: executable and writable. Behind the executable mapping lie the
-/// context and the table of targets, so that code reaches them relative to RIP.
+/// table of targets and the context, so that code reaches them.
 pub(crate) struct CodeMemory {
+    /// All that was mapped for code, table and context, with what the alignment left over.
+    whole: NonNull<u8>,
     /// First address of the executable mapping.
     start: u64,
     writable: NonNull<u8>,
@@ -197,30 +256,25 @@ impl fmt::Debug for CodeMemory {
 }
 
 const SHARED_BYTES: usize = size_of::<Context>() + size_of::<Targets>();
+const WHOLE_BYTES: usize = CODE_BYTES + SHARED_BYTES + TARGETS_ALIGN;
 
 impl CodeMemory {
     pub(crate) fn new() -> Result<Self, Unavailable> {
-        // SAFETY: the name is a string with its end.
-        let file = unsafe { libc::memfd_create(c"code".as_ptr(), libc::MFD_CLOEXEC) };
-        if file < 0 {
-            return Err(Unavailable::Memory);
-        }
-        // SAFETY: the descriptor was opened just now and belongs to nobody else.
-        let file = unsafe { OwnedFd::from_raw_fd(file) };
-        // SAFETY: the descriptor is open.
-        if unsafe { libc::ftruncate(file.as_raw_fd(), CODE_LENGTH) } != 0 {
-            return Err(Unavailable::Memory);
-        }
+        let file = memory_file(c"code", CODE_LENGTH)?;
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // Zeros are a context and a table without entries.
-        let start = map(None, CODE_BYTES + SHARED_BYTES, rw, anonymous, -1)?;
+        let whole = map(None, WHOLE_BYTES, rw, anonymous, -1)?;
+        let start = whole.map_addr(|at| {
+            let aligned = at.get().next_multiple_of(TARGETS_ALIGN);
+            at.saturating_add(aligned - at.get())
+        });
         let (rx, fixed) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED);
         let code = map(Some(start), CODE_BYTES, rx, fixed, file.as_raw_fd())?;
         let writable = map(None, CODE_BYTES, rw, libc::MAP_SHARED, file.as_raw_fd())?;
-        let context = start.map_addr(|at| at.saturating_add(CODE_BYTES)).cast::<Context>();
-        let targets = context.map_addr(|at| at.saturating_add(size_of::<Context>())).cast();
-        Ok(Self { start: code.addr().get() as u64, writable, context, targets })
+        let targets = start.map_addr(|at| at.saturating_add(CODE_BYTES)).cast::<Targets>();
+        let context = targets.map_addr(|at| at.saturating_add(size_of::<Targets>())).cast();
+        Ok(Self { whole, start: code.addr().get() as u64, writable, context, targets })
     }
 
     pub(crate) fn start(&self) -> u64 {
@@ -228,7 +282,7 @@ impl CodeMemory {
     }
 
     pub(crate) fn places(&self) -> Places {
-        Places { context: self.start + CODE_BYTES as u64 }
+        Places { context: self.start + (CODE_BYTES + size_of::<Targets>()) as u64 }
     }
 
     /// Writes code; returns false if it does not fit.
@@ -268,6 +322,7 @@ impl CodeMemory {
     ) {
         let (function, services) = serving.by.unwrap_or_default();
         let context = self.context();
+        context.one = 1;
         context.served_start = served.start;
         context.served_bytes = if function == 0 { 0 } else { served.end - served.start };
         (context.service, context.services) = (function, services);
@@ -295,9 +350,8 @@ impl CodeMemory {
 impl Drop for CodeMemory {
     fn drop(&mut self) {
         signals::withdraw();
-        let at = ptr::without_provenance_mut(usize::try_from(self.start).unwrap_or(0));
         // SAFETY: the ranges mapped by `new`.
-        unsafe { libc::munmap(at, CODE_BYTES + SHARED_BYTES) };
+        unsafe { libc::munmap(self.whole.as_ptr().cast(), WHOLE_BYTES) };
         // SAFETY: as above.
         unsafe { libc::munmap(self.writable.as_ptr().cast(), CODE_BYTES) };
     }

@@ -16,7 +16,7 @@ use crate::{allow::Strings, context::Context};
 /// It is asked for calls only, and only where translated code makes them: an owner must be able to
 /// serve each of its calls from [`Exit::Trap`](x86_interp::Exit::Trap) as well, with the same
 /// result. It must not calculate with floating point numbers, since the guest's status bits are in
-/// MXCSR. A panic goes on in the function that runs the guest.
+/// MXCSR and x87 registers are in use. A panic goes on in the function that runs the guest.
 pub trait Services {
     /// Serves a call, or leaves it to the owner.
     fn call(&mut self, call: &mut Call<'_>) -> Reply;
@@ -154,30 +154,36 @@ impl Serving<'_> {
     }
 }
 
-/// Serves one call. The stub passes the context and what the run was given. Where `S::call` is
-/// small, this is a leaf that saves no register.
+/// Serves one call: the value for the guest, and in the context how to go on. The stub passes the
+/// context and what the run was given. Where `S::call` is small, this is a leaf that saves no
+/// register.
 pub(crate) extern "win64" fn serve<S: Services>(
     context: &mut Context,
     serving: &mut Serving<'_>,
     memory: &mut GuestMemory,
     services: &mut S,
-) -> u32 {
+) -> u64 {
     let mut call = Call { context, serving, memory };
     // Nothing may unwind into generated code.
     let reply = catch_unwind(AssertUnwindSafe(|| services.call(&mut call)));
     let Call { context, memory, .. } = call;
-    match reply {
+    let mut failure = None;
+    let (outcome, value) = match reply {
         Ok(Reply::Return(value)) => {
-            context.result = value;
             let goes_on = context.left != 0 && serving.is_as_before(memory);
-            if goes_on { Outcome::DONE } else { Outcome::RETURN }
+            (if goes_on { Outcome::DONE } else { Outcome::RETURN }, value)
         }
-        Ok(Reply::Leave) => Outcome::LEAVE,
+        Ok(Reply::Leave) => (Outcome::LEAVE, 0),
         Err(panic) => {
-            serving.panic = Some(panic);
-            Outcome::LEAVE
+            failure = Some(panic);
+            (Outcome::LEAVE, 0)
         }
+    };
+    context.outcome = u64::from(outcome);
+    if failure.is_some() {
+        serving.panic = failure;
     }
+    value
 }
 
 /// Carries out a string instruction upwards, as far as nothing is in the way: an objection, an

@@ -1,11 +1,10 @@
 //! The code that all blocks share: entering, leaving, and indirect branches.
 
-use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+use iced_x86::{Code, IcedError, Instruction, Register};
 
 use crate::{
-    context::{HOST_COLUMN, Places},
-    emit::{Assembled, Emit, Label},
-    serve::Outcome,
+    context::Places,
+    emit::{Assembled, Emit},
 };
 
 /// Where the stubs are.
@@ -17,27 +16,28 @@ pub(crate) struct Stubs {
     pub(crate) exit: u64,
     /// Returns from `enter`; the guest's registers were saved by the signal handler.
     pub(crate) fault: u64,
-    /// Go on at the guest address in r11, whose own value is in `borrowed`, as that of rcx is in
-    /// `borrowed_rcx`. A jump and a call have the address of the branch in rcx; a call has just
-    /// stored where it returns to.
-    pub(crate) jump: u64,
-    pub(crate) call: u64,
-    pub(crate) go_back: u64,
+    /// The guest address in r11 has no landing: serves a call that is served in place, or leaves by
+    /// the exit whose number was stored. r11 and rcx are put away, and the context says how the
+    /// branch is counted and, of a call, where it returns to.
+    pub(crate) miss: u64,
     /// Carries out the string instruction whose form is in the context and goes on at the guest
     /// address in r11; r11 and rcx are put away in the same way.
     pub(crate) string: u64,
 }
 
-/// What a branch to an address in a register is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Indirect {
-    Jump,
-    Call,
-    Return,
-}
+/// What a call overwrites with its return address is kept here until the target is known.
+pub(crate) const OVERWRITTEN: Register = Register::MM2;
 
 /// The exit number of an indirect branch that used up the clock.
 pub(crate) const EXIT_INDIRECT_LIMIT: i32 = 0;
+/// There is no code behind a call that was served.
+pub(crate) const EXIT_RETURNED: i32 = 1;
+/// There is no code behind a string instruction.
+pub(crate) const EXIT_NEXT: i32 = 2;
+/// Numbers below this are those of the stubs.
+pub(crate) const FIRST_EXIT: usize = 3;
+/// In the number of an exit: it is that of a call, which may be served in place.
+pub(crate) const EXIT_OF_CALL: i32 = 1 << 30;
 
 const GPR: [Register; 16] = [
     Register::RAX,
@@ -75,10 +75,8 @@ pub(crate) fn assemble(places: Places, at: u64) -> Result<(Assembled, Stubs), Ic
     starts.push(e.next());
     let back = exit(&mut e);
     starts.push(back);
-    for kind in [Indirect::Jump, Indirect::Call, Indirect::Return] {
-        starts.push(e.next());
-        indirect(&mut e, kind);
-    }
+    starts.push(e.next());
+    miss(&mut e);
     starts.push(e.next());
     string(&mut e);
     let assembled = e.assemble(at)?;
@@ -90,10 +88,8 @@ pub(crate) fn assemble(places: Places, at: u64) -> Result<(Assembled, Stubs), Ic
         enter: address(0),
         exit: address(1),
         fault: address(2),
-        jump: address(3),
-        call: address(4),
-        go_back: address(5),
-        string: address(6),
+        miss: address(3),
+        string: address(4),
     };
     Ok((assembled, stubs))
 }
@@ -114,6 +110,7 @@ fn enter(e: &mut Emit) {
         let field = p.xmm() + 16 * u64::from(number);
         e.load(Code::Movaps_xmm_xmmm128, xmm(number), field);
     }
+    e.load_count();
     e.load(Code::Mov_r64_rm64, Register::RAX, p.flags());
     restore_flags(e);
     for (number, register) in (0..).zip(GPR) {
@@ -147,6 +144,7 @@ fn exit(e: &mut Emit) -> usize {
     }
     e.on_field(Code::Stmxcsr_m32, p.mxcsr());
     let back = e.next();
+    e.simple(Code::Emms);
     e.load(Code::Mov_r64_rm64, Register::RSP, p.host_rsp());
     e.on_field(Code::Ldmxcsr_m32, p.host_mxcsr());
     for register in KEPT.into_iter().rev() {
@@ -156,86 +154,10 @@ fn exit(e: &mut Emit) -> usize {
     back
 }
 
-/// Looks the target up and goes there. No flag changes on the way.
-fn indirect(e: &mut Emit, kind: Indirect) {
-    let p = e.places;
-    let (miss, hit, event, limit) = (e.label(), e.label(), e.label(), e.label());
-    let counts = kind != Indirect::Return;
-    if counts {
-        e.store(Code::Mov_rm64_r64, p.own(), Register::RCX);
-    }
-    e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
-    find_entry(e);
-    let behind = MemoryOperand::with_base_index(Register::RCX, Register::R11);
-    e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, behind));
-    e.branch(Code::Jrcxz_rel8_64, hit);
-    e.branch(Code::Jmp_rel32_64, miss);
-    e.place(hit);
-    load_host(e);
-    if counts {
-        // The branch counts if it leads to its own address or below. Both are in the kernel half,
-        // so that the top byte of the difference is its sign.
-        e.push(Instruction::with1(Code::Not_rm64, Register::R11));
-        e.load(Code::Mov_r64_rm64, Register::RCX, p.own());
-        let difference =
-            MemoryOperand::with_base_index_scale_displ_size(Register::RCX, Register::R11, 1, 1, 8);
-        e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, difference));
-        e.push(Instruction::with1(Code::Bswap_r64, Register::RCX));
-        e.push(Instruction::with2(Code::Movzx_r32_rm8, Register::ECX, Register::CL));
-        e.branch(Code::Jrcxz_rel8_64, event);
-    }
-    give_back(e);
-    e.on_field(Code::Jmp_rm64, p.host_target());
-    if counts {
-        e.place(event);
-        e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
-        let less = MemoryOperand::with_base_displ(Register::RCX, -1);
-        e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, less));
-        e.store(Code::Mov_rm64_r64, p.left(), Register::RCX);
-        e.branch(Code::Jrcxz_rel8_64, limit);
-        give_back(e);
-        e.on_field(Code::Jmp_rm64, p.host_target());
-        e.place(limit);
-        e.push(Instruction::with1(Code::Not_rm64, Register::R11));
-        e.store_imm(Code::Mov_rm32_imm32, p.exit(), EXIT_INDIRECT_LIMIT);
-        leave_to_target(e);
-    }
-    e.place(miss);
-    if kind == Indirect::Call {
-        call_service(e);
-    }
-    leave_to_target(e);
-}
-
-/// rcx becomes what stands for the guest address r11 in the table, r10 the place of the entry.
-fn find_entry(e: &mut Emit) {
-    e.push(Instruction::with2(Code::Movzx_r32_rm16, Register::ECX, Register::R11W));
-    e.load(Code::Lea_r64_m, Register::R10, e.places.targets());
-    let entry = MemoryOperand::with_base_index_scale(Register::R10, Register::RCX, 8);
-    e.push(Instruction::with2(Code::Lea_r64_m, Register::R10, entry));
-    let guest = MemoryOperand::with_base(Register::R10);
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, guest));
-}
-
-fn load_host(e: &mut Emit) {
-    let host = MemoryOperand::with_base_displ(Register::R10, HOST_COLUMN);
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R10, host));
-    e.store(Code::Mov_rm64_r64, e.places.host_target(), Register::R10);
-}
-
 fn give_back(e: &mut Emit) {
     let p = e.places;
-    e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
     e.load(Code::Mov_r64_rm64, Register::R11, p.borrowed());
     e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
-}
-
-/// The target in r11 has no code.
-fn leave_to_target(e: &mut Emit) {
-    e.store(Code::Mov_rm64_r64, e.places.target(), Register::R11);
-    give_back(e);
-    // A copy of the exit stub: cheaper than a way back to it.
-    exit(e);
 }
 
 fn give_flags_back(e: &mut Emit) {
@@ -289,31 +211,13 @@ fn put_flags_away(e: &mut Emit) {
     e.store(Code::Mov_rm64_r64, p.saved_flags(), Register::RAX);
 }
 
-/// Lets Rust do what it can of a string instruction.
-fn string(e: &mut Emit) {
-    let p = e.places;
-    let leave = e.label();
-    e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
-    put_flags_away(e);
-    e.store(Code::Mov_rm64_r64, p.return_to(), Register::R11);
-    call_rust(e, p.string_service(), SERVED.len());
-    go_on(e, leave, Outcome::NEXT, |e| {
-        e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
-    });
-    e.place(leave);
-    e.store(Code::Mov_rm32_r32, p.outcome(), Register::EAX);
-    give_flags_back(e);
-    e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
-    give_back(e);
-    exit(e);
-}
-
-/// Serves a call in place if its target, in r11, is one of those; else goes on behind this with the
-/// registers as they were.
+/// The guest address in r11 is in no landing.
 ///
-/// Rust runs on its own stack, below what `enter` pushed. What a `win64` function keeps is not
-/// saved. The control bits of MXCSR are Rust's, or nothing would be served.
-fn call_service(e: &mut Emit) {
+/// A call is served in place if its target is one of those that are; everything else leaves with
+/// the registers as they were. Rust runs on its own stack, below what `enter` pushed. What a
+/// `win64` function keeps is not saved. The control bits of MXCSR are Rust's, or nothing would be
+/// served.
+fn miss(e: &mut Emit) {
     let p = e.places;
     let (none, go, leave) = (e.label(), e.label(), e.label());
     put_flags_away(e);
@@ -321,51 +225,75 @@ fn call_service(e: &mut Emit) {
     e.load(Code::Sub_r64_rm64, Register::RAX, p.served_start());
     e.load(Code::Cmp_r64_rm64, Register::RAX, p.served_bytes());
     e.branch(Code::Jae_rel32_64, none);
+    e.store_imm(Code::Test_rm32_imm32, p.exit(), EXIT_OF_CALL);
+    e.branch(Code::Je_rel32_64, none);
     e.load(Code::Cmp_r64_rm64, Register::R11, p.own());
     e.branch(Code::Ja_rel32_64, go);
-    e.store_imm(Code::Sub_rm64_imm8, p.left(), 1);
+    e.count();
+    e.store_imm(Code::Cmp_rm64_imm8, p.left(), 0);
     e.branch(Code::Jne_rel32_64, go);
     e.store_imm(Code::Mov_rm32_imm32, p.exit(), EXIT_INDIRECT_LIMIT);
     e.branch(Code::Jmp_rel32_64, none);
     e.place(go);
     e.store(Code::Mov_rm64_r64, p.target(), Register::R11);
-    // The block stored it there just now, so it can be loaded.
-    let top = MemoryOperand::new(Register::RSP, Register::None, 1, 0, 0, false, Register::GS);
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, top));
-    e.store(Code::Mov_rm64_r64, p.return_to(), Register::R11);
+    e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
     call_rust(e, p.service(), SERVED_BY_CALLS);
-    go_on(e, leave, Outcome::RETURN, |e| {
-        e.move_rsp(8);
-        e.load(Code::Mov_r64_rm64, Register::RAX, p.result());
-    });
+    e.store_imm(Code::Cmp_rm32_imm8, p.outcome(), 0);
+    e.branch(Code::Jne_rel32_64, leave);
+    e.move_rsp(8);
+    // The value goes by register: through memory it would be late.
+    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R10, Register::RAX));
+    give_flags_back(e);
+    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, Register::R10));
+    go_on(e, EXIT_RETURNED);
     e.place(leave);
-    e.store(Code::Mov_rm32_r32, p.outcome(), Register::EAX);
+    e.store(Code::Mov_rm64_r64, p.result(), Register::RAX);
+    e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
     e.load(Code::Mov_r64_rm64, Register::R11, p.target());
     e.place(none);
     give_flags_back(e);
     e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
+    e.store(Code::Mov_rm64_r64, p.target(), Register::R11);
+    e.store(Code::Movq_mmm64_mm, p.overwritten(), OVERWRITTEN);
+    give_back(e);
+    // A copy of the exit stub: cheaper than a way back to it.
+    exit(e);
+}
+
+/// Lets Rust do what it can of a string instruction.
+fn string(e: &mut Emit) {
+    let p = e.places;
+    let leave = e.label();
+    put_flags_away(e);
+    e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
+    e.store(Code::Mov_rm64_r64, p.return_to(), Register::R11);
+    call_rust(e, p.string_service(), SERVED.len());
+    e.push(Instruction::with2(Code::Test_rm32_r32, Register::EAX, Register::EAX));
+    e.branch(Code::Jne_rel32_64, leave);
+    give_flags_back(e);
+    e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
+    go_on(e, EXIT_NEXT);
+    e.place(leave);
+    e.store(Code::Mov_rm32_r32, p.outcome(), Register::EAX);
+    give_flags_back(e);
+    e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
+    e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
+    give_back(e);
+    exit(e);
 }
 
 fn field_of(e: &Emit, register: Register) -> u64 {
     e.places.gpr() + 8 * register.number() as u64
 }
 
-/// Goes on at the guest address that is in the context, if there is code and the outcome in eax
-/// says so; without code the outcome becomes another. `finish` changes what the guest sees.
-fn go_on(e: &mut Emit, leave: Label, without_code: u32, finish: impl FnOnce(&mut Emit)) {
+/// Goes on at the guest address in `return_to`, or leaves by this exit if no code is there. Rust
+/// may have counted, or changed the registers in which code counts.
+fn go_on(e: &mut Emit, exit: i32) {
     let p = e.places;
-    let miss = e.label();
-    e.push(Instruction::with2(Code::Test_rm32_r32, Register::EAX, Register::EAX));
-    e.branch(Code::Jne_rel32_64, leave);
+    e.load_count();
+    e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
+    e.store_imm(Code::Mov_rm64_imm32, p.own(), 0);
+    e.store_imm(Code::Mov_rm32_imm32, p.exit(), exit);
     e.load(Code::Mov_r64_rm64, Register::R11, p.return_to());
-    find_entry(e);
-    e.push(Instruction::with2(Code::Add_r64_rm64, Register::RCX, Register::R11));
-    e.branch(Code::Jne_rel32_64, miss);
-    load_host(e);
-    give_flags_back(e);
-    finish(e);
-    give_back(e);
-    e.on_field(Code::Jmp_rm64, p.host_target());
-    e.place(miss);
-    e.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, without_code));
+    e.jump_by_table();
 }

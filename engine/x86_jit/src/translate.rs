@@ -4,9 +4,7 @@
 //! the instruction, up to borrowed registers that the owner of each host instruction names.
 
 use guest_memory::{GuestAddr, GuestMemory};
-use iced_x86::{
-    Code, IcedError, Instruction, InstructionInfoFactory, MemoryOperand, OpKind, Register,
-};
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, OpKind, Register};
 
 use crate::{
     allow::{Class, Strings, is_pure_store},
@@ -14,8 +12,10 @@ use crate::{
     emit::{Emit, Label, Owner},
     exits::{Done, Leave},
     flags::Live,
-    source::{End, read},
-    stubs::{Stubs, gpr},
+    hoist::checks_before,
+    operand::{Known, Operand, stack_operand, unused_register},
+    source::{End, Step, read},
+    stubs::{EXIT_OF_CALL, OVERWRITTEN, Stubs, gpr},
 };
 
 /// What a block is made for.
@@ -35,6 +35,8 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) bytes: Vec<u8>,
+    /// Where the block begins behind its landing.
+    pub(crate) body: u32,
     pub(crate) exits: Vec<Leave>,
     /// Guest address and host offset of each instruction.
     pub(crate) starts: Vec<(u64, u32)>,
@@ -42,16 +44,6 @@ pub(crate) struct Draft {
     pub(crate) owners: Vec<(u32, Owner)>,
     /// Pages that the translation rests on, with their versions.
     pub(crate) pages: Vec<(u64, u64)>,
-}
-
-/// A memory operand, redirected.
-#[derive(Clone, Copy, Debug)]
-struct Operand {
-    base: Register,
-    index: Register,
-    scale: u32,
-    disp: i64,
-    size_bytes: u32,
 }
 
 /// Code that is emitted behind the block.
@@ -70,6 +62,8 @@ enum ColdKind {
     Call { ins: Instruction },
     /// A store into undefined bytes: the bytes become defined.
     Define { operand: Operand, store: Instruction, back: Label, rip: u64 },
+    /// An indirect branch to this address is an event.
+    Event { target: u64, back: Label },
 }
 
 /// Translates the block at `start`, which ends before any address that `stops` names.
@@ -86,24 +80,34 @@ pub(crate) fn translate(
         exits: Vec::new(),
         links: Vec::new(),
         cold: Vec::new(),
+        known: Known::default(),
+        ahead: Vec::new(),
     };
+    writer.landing(start, source.before.first().is_none_or(|live| live.kept != 0));
+    let body = writer.e.next();
     let mut starts = Vec::new();
     let numbered = source.code.iter().zip(&source.before).enumerate();
     for (number, (step, live)) in numbered {
-        writer.e.owner = Owner::of(u16::try_from(number).unwrap_or(u16::MAX));
+        writer.begin(number, step);
         starts.push((step.ins.ip(), writer.e.next()));
+        writer.ahead = if live.kept == 0 { checks_before(&source, number) } else { Vec::new() };
+        if !matches!(step.class, Class::LowerStack(_)) {
+            writer.check_ahead(&step.ins);
+        }
         writer.instruction(&step.ins, step.class, *live, step.taken);
+        writer.known.pass(&step.ins, step.class);
     }
+    writer.catch_up();
     writer.e.owner = Owner::of(u16::try_from(source.code.len()).unwrap_or(u16::MAX));
     let (End::Step(next) | End::Cut(next)) = source.end else {
-        return writer.finish(m, starts, &source.pages).ok();
+        return writer.finish(m, body, starts, &source.pages).ok();
     };
     starts.push((next, writer.e.next()));
     match source.end {
         End::Step(rip) => writer.leave(Leave::Step { rip }),
         _ => writer.link(next, false),
     }
-    writer.finish(m, starts, &source.pages).ok()
+    writer.finish(m, body, starts, &source.pages).ok()
 }
 
 struct Writer<'a> {
@@ -113,10 +117,98 @@ struct Writer<'a> {
     /// Jumps to be patched: number of the instruction, number of the exit.
     links: Vec<(usize, usize)>,
     cold: Vec<Cold>,
+    /// What needs no check.
+    known: Known,
+    /// What to check before this instruction for those behind it.
+    ahead: Vec<Operand>,
+}
+
+/// Where indirect branches arrive.
+impl Writer<'_> {
+    /// Indirect branches know 16 bits of where they lead; the landing compares the rest, which is
+    /// in r11, and counts the event that a branch to its own address or below is. No flag changes
+    /// before it is known that this is the target, and none that the block does not set anyhow.
+    fn landing(&mut self, start: u64, keeps: bool) {
+        let p = self.e.places;
+        self.e.owner.borrowed = u8::try_from(Register::R11.number()).ok();
+        self.e.owner.has_rcx = true;
+        let (hit, go, event) = (self.e.label(), self.e.label(), self.e.label());
+        self.e.mov_imm64(Register::RCX, start.wrapping_neg());
+        self.e.add_without_flags(Register::RCX, Register::R11);
+        self.e.branch(Code::Jrcxz_rel8_64, hit);
+        self.e.jump_out(self.site.stubs.miss);
+        self.e.place(hit);
+        if keeps {
+            let counts = self.e.label();
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.own());
+            self.e.branch(Code::Jrcxz_rel8_64, go);
+            // Both addresses are in the kernel half, so that the top byte of the difference is its
+            // sign.
+            self.e.mov_imm64(Register::R11, start.wrapping_neg());
+            self.e.add_without_flags(Register::RCX, Register::R11);
+            self.e.push(Instruction::with1(Code::Bswap_r64, Register::RCX));
+            self.e.push(Instruction::with2(Code::Movzx_r32_rm8, Register::ECX, Register::CL));
+            self.e.branch(Code::Jrcxz_rel8_64, counts);
+            self.e.branch(Code::Jmp_rel32_64, go);
+            self.e.place(counts);
+            self.e.branch(Code::Jmp_rel32_64, event);
+        } else {
+            self.e.store(Code::Cmp_rm64_r64, p.own(), Register::R11);
+            self.e.branch(Code::Jae_rel32_64, event);
+        }
+        let kind = ColdKind::Event { target: start, back: go };
+        self.cold.push(Cold { label: event, owner: self.e.owner, kind });
+        self.e.place(go);
+        self.give_back(Register::R11);
+        self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+        self.e.owner.has_rcx = false;
+    }
+
+    /// Counts an indirect branch to `target`.
+    fn event(&mut self, target: u64, back: Label) {
+        let p = self.e.places;
+        let limit = self.e.label();
+        self.e.count();
+        self.e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
+        self.e.branch(Code::Jrcxz_rel8_64, limit);
+        self.e.branch(Code::Jmp_rel32_64, back);
+        self.e.place(limit);
+        self.leave(Leave::Limit { target });
+    }
 }
 
 /// Whole instructions.
 impl Writer<'_> {
+    /// Begins an instruction. Pushes and pops in a row move rsp once.
+    fn begin(&mut self, number: usize, step: &Step) {
+        let goes_on = match step.class {
+            Class::Push => step.ins.op0_register() != Register::RSP,
+            Class::Pop | Class::Return(_) => true,
+            _ => false,
+        };
+        if !goes_on {
+            self.catch_up();
+        }
+        let behind = self.e.owner.behind;
+        let owner = Owner::of(u16::try_from(number).unwrap_or(u16::MAX));
+        self.e.owner = Owner { behind, ..owner };
+    }
+
+    /// Checks where flags need not be kept.
+    fn check_ahead(&mut self, ins: &Instruction) {
+        for operand in std::mem::take(&mut self.ahead) {
+            self.check_load(ins, &operand, false);
+        }
+    }
+
+    /// Brings rsp to where the guest has it.
+    fn catch_up(&mut self) {
+        let behind = std::mem::take(&mut self.e.owner.behind);
+        if behind != 0 {
+            self.e.move_rsp(i64::from(behind));
+        }
+    }
+
     fn instruction(&mut self, ins: &Instruction, class: Class, live: Live, taken: Live) {
         let keeps = live.kept != 0;
         match class {
@@ -128,7 +220,7 @@ impl Writer<'_> {
                 self.check_load(ins, &operand, keeps);
                 let from = self.data(&operand);
                 self.e.push(Instruction::with2(Code::Mov_r64_rm64, ins.op0_register(), from));
-                self.e.move_rsp(8);
+                self.e.owner.behind += 8;
             }
             Class::LowerStack(by) => self.lower_stack(ins, by),
             Class::Jump => self.count_and_link(ins, ins.near_branch_target(), taken),
@@ -140,11 +232,15 @@ impl Writer<'_> {
             Class::Return(extra) => {
                 let operand = stack_operand(0);
                 self.put_rcx_away();
-                self.look(ins, &operand);
+                if !self.known.covers(&operand) {
+                    self.look(ins, &operand);
+                }
                 self.load_target(&operand);
                 let raised = 8 + i64::from(extra);
-                self.e.move_rsp(raised);
-                self.indirect(ins, self.site.stubs.go_back, Done::Return(raised));
+                let behind = std::mem::take(&mut self.e.owner.behind);
+                self.e.move_rsp(raised + i64::from(behind));
+                self.e.store_imm(Code::Mov_rm64_imm32, self.e.places.own(), 0);
+                self.indirect(ins, Done::Return(raised));
             }
             Class::String(strings) => self.string(ins, strings),
             Class::JumpIndirect | Class::CallIndirect => self.branch_indirect(ins, class),
@@ -216,7 +312,7 @@ impl Writer<'_> {
             }
         };
         self.store(ins, &operand, store, keeps);
-        self.e.move_rsp(-8);
+        self.e.owner.behind -= 8;
     }
 
     /// Pushes the address behind `ins`. The register with the address is borrowed around the store.
@@ -245,6 +341,8 @@ impl Writer<'_> {
             let to = self.states(&stack_operand(-8 * i64::from(below)));
             self.e.push(Instruction::with2(Code::Mov_rm64_imm32, to, -1));
         }
+        self.known.lower_stack();
+        self.check_ahead(ins);
         self.e.copy(ins);
     }
 
@@ -272,13 +370,15 @@ impl Writer<'_> {
                 self.put_rcx_away();
             } else {
                 self.put_rcx_away();
-                self.look(ins, &operand);
+                if !self.known.covers(&operand) {
+                    self.look(ins, &operand);
+                }
                 self.load_target(&operand);
             }
         }
         if class == Class::JumpIndirect {
-            self.e.mov_imm64(Register::RCX, ins.ip());
-            self.indirect(ins, self.site.stubs.jump, Done::Jump);
+            self.note_own(ins);
+            self.indirect(ins, Done::Jump);
             return;
         }
         let operand = stack_operand(-8);
@@ -313,25 +413,34 @@ impl Writer<'_> {
         let p = self.e.places;
         let operand = stack_operand(-8);
         let to = self.data(&operand);
-        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, to));
-        self.e.store(Code::Mov_rm64_r64, p.overwritten(), Register::RCX);
+        // Not through a general register to memory: then processors let the next call wait for it.
+        self.e.push(Instruction::with2(Code::Movq_mm_mmm64, OVERWRITTEN, to));
         self.e.mov_imm64(Register::RCX, ins.next_ip());
         self.e.push(Instruction::with2(Code::Mov_rm64_r64, to, Register::RCX));
+        self.e.store(Code::Mov_rm64_r64, p.return_to(), Register::RCX);
         if over_undefined {
             let states = self.states(&operand);
             self.e.push(Instruction::with2(Code::Mov_rm64_imm32, states, 0));
         }
-        self.e.mov_imm64(Register::RCX, ins.ip());
+        self.note_own(ins);
         self.e.move_rsp(-8);
-        self.indirect(ins, self.site.stubs.call, Done::Call { over_undefined });
+        self.indirect(ins, Done::Call { over_undefined });
+    }
+
+    /// The branch is an event unless it leads above its own address.
+    fn note_own(&mut self, ins: &Instruction) {
+        let p = self.e.places;
+        self.e.mov_imm64(Register::RCX, ins.ip());
+        self.e.store(Code::Mov_rm64_r64, p.own(), Register::RCX);
     }
 
     /// Goes on at the guest address in r11. It and rcx are borrowed.
-    fn indirect(&mut self, ins: &Instruction, stub: u64, done: Done) {
+    fn indirect(&mut self, ins: &Instruction, done: Done) {
         let p = self.e.places;
+        let call = if matches!(done, Done::Call { .. }) { EXIT_OF_CALL } else { 0 };
         let number = self.exit_number(Leave::Indirect { rip: ins.ip(), done });
-        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
-        self.e.jump_out(stub);
+        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number | call);
+        self.e.jump_by_table();
         self.e.owner = Owner::of(self.e.owner.guest);
     }
 
@@ -383,16 +492,16 @@ impl Writer<'_> {
         if target <= ins.ip() {
             let p = self.e.places;
             let limit = self.cold_leave(Leave::Limit { target });
+            self.e.count();
             if live.kept == 0 {
-                self.e.store_imm(Code::Sub_rm64_imm8, p.left(), 1);
-                self.e.branch(Code::Je_rel32_64, limit);
+                self.e.store_imm(Code::Cmp_rm64_imm8, p.left(), 0);
+                self.link_by(Code::Jne_rel32_64, target, true);
+                self.e.branch(Code::Jmp_rel32_64, limit);
+                return;
             } else {
                 let go = self.e.label();
                 self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
                 self.e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
-                let less = MemoryOperand::with_base_displ(Register::RCX, -1);
-                self.e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, less));
-                self.e.store(Code::Mov_rm64_r64, p.left(), Register::RCX);
                 // Not zero is the rule: the short jump leads to the way out.
                 let none = self.e.label();
                 self.e.branch(Code::Jrcxz_rel8_64, none);
@@ -445,6 +554,7 @@ impl Writer<'_> {
 
     fn leave_by(&mut self, number: i32) {
         let p = self.e.places;
+        self.catch_up();
         if self.e.owner.has_rcx {
             self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
         }
@@ -487,6 +597,7 @@ impl Writer<'_> {
     fn borrow(&mut self, register: Register) {
         let p = self.e.places;
         self.e.store(Code::Mov_rm64_r64, p.borrowed(), register);
+        self.known.forget(register);
         self.e.owner.borrowed = u8::try_from(register.number()).ok();
     }
 
@@ -497,11 +608,16 @@ impl Writer<'_> {
     }
 
     fn data(&self, operand: &Operand) -> MemoryOperand {
-        operand.at(Register::GS, 0)
+        operand.at(Register::GS, self.behind(operand))
     }
 
     fn states(&self, operand: &Operand) -> MemoryOperand {
-        operand.at(Register::FS, self.site.state_adjust)
+        operand.at(Register::FS, self.site.state_adjust + self.behind(operand))
+    }
+
+    /// What an address lacks if rsp is behind.
+    fn behind(&self, operand: &Operand) -> i64 {
+        if operand.base == Register::RSP { i64::from(self.e.owner.behind) } else { 0 }
     }
 
     /// A store whose bytes may be undefined before, if the flags allow to look twice.
@@ -527,21 +643,47 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether bytes need no check.
+    fn is_known(&self, operand: &Operand) -> bool {
+        self.is_lasting(operand) && self.known.covers(operand)
+    }
+
+    /// Whether what is found out about bytes holds behind the instruction as well.
+    fn is_lasting(&self, operand: &Operand) -> bool {
+        let borrowed = self.e.owner.borrowed.map(gpr);
+        ![Some(operand.base), Some(operand.index)].contains(&borrowed) || borrowed.is_none()
+    }
+
+    fn learn(&mut self, operand: &Operand) {
+        if self.is_lasting(operand) {
+            self.known.learn(*operand);
+        }
+    }
+
     /// Leaves unless all bytes may be touched and are defined.
     fn check_load(&mut self, ins: &Instruction, operand: &Operand, keeps: bool) {
+        let parts: Vec<_> = operand.parts().filter(|part| !self.is_known(part)).collect();
+        self.check_parts(ins, &parts, keeps);
+        self.learn(operand);
+    }
+
+    fn check_parts(&mut self, ins: &Instruction, parts: &[Operand], keeps: bool) {
         let leave = Leave::Step { rip: ins.ip() };
+        if parts.is_empty() {
+            return;
+        }
         if !keeps {
             let cold = self.cold_leave(leave);
-            for part in operand.parts() {
-                self.compare(&part, 0);
+            for part in parts {
+                self.compare(part, 0);
                 self.e.branch(Code::Jne_rel32_64, cold);
             }
             return;
         }
         let p = self.e.places;
-        for part in operand.parts() {
+        for part in parts {
             let good = self.e.label();
-            let states = self.states(&part);
+            let states = self.states(part);
             let (code, to) = match part.size_bytes {
                 1 => (Code::Movzx_r32_rm8, Register::ECX),
                 2 => (Code::Movzx_r32_rm16, Register::ECX),
@@ -568,6 +710,9 @@ impl Writer<'_> {
         store: Instruction,
         back: Label,
     ) {
+        if self.is_known(operand) {
+            return;
+        }
         let label = self.e.label();
         let kind = ColdKind::Define { operand: *operand, store, back, rip: ins.ip() };
         self.cold.push(Cold { label, owner: self.e.owner, kind });
@@ -575,6 +720,7 @@ impl Writer<'_> {
             self.compare(&part, 0);
             self.e.branch(Code::Jne_rel32_64, label);
         }
+        self.learn(operand);
     }
 
     fn compare(&mut self, part: &Operand, with: i32) {
@@ -616,6 +762,7 @@ impl Writer<'_> {
     fn finish(
         mut self,
         m: &GuestMemory,
+        body: usize,
         starts: Vec<(u64, usize)>,
         pages: &[u64],
     ) -> Result<Draft, IcedError> {
@@ -630,6 +777,7 @@ impl Writer<'_> {
                 ColdKind::Define { operand, store, back, rip } => {
                     self.define(&operand, &store, back, rip);
                 }
+                ColdKind::Event { target, back } => self.event(target, back),
             }
             done += 1;
         }
@@ -646,54 +794,7 @@ impl Writer<'_> {
         let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number))).collect();
         let owners = assembled.offsets.iter().copied().zip(assembled.owners).collect();
         let versions = pages.iter().map(|page| (*page, m.code_version(GuestAddr(*page))));
-        Ok(Draft { bytes: assembled.bytes, exits, starts, owners, pages: versions.collect() })
+        let pages = versions.collect();
+        Ok(Draft { bytes: assembled.bytes, body: offset(body), exits, starts, owners, pages })
     }
-}
-
-impl Operand {
-    fn of(ins: &Instruction) -> Self {
-        let is_relative = ins.is_ip_rel_memory_operand();
-        Self {
-            base: ins.memory_base(),
-            index: ins.memory_index(),
-            scale: ins.memory_index_scale(),
-            disp: if is_relative { 0 } else { ins.memory_displacement64().cast_signed() },
-            size_bytes: u32::try_from(ins.memory_size().size()).unwrap_or(16),
-        }
-    }
-
-    /// Parts that one comparison covers.
-    fn parts(self) -> impl Iterator<Item = Self> {
-        let step = self.size_bytes.clamp(1, 8);
-        (0..self.size_bytes / step).map(move |n| Self {
-            disp: self.disp + i64::from(n * step),
-            size_bytes: step,
-            ..self
-        })
-    }
-
-    fn at(&self, segment: Register, adjust: i64) -> MemoryOperand {
-        let disp = self.disp + adjust;
-        // Displacements have 32 bits.
-        MemoryOperand::new(self.base, self.index, self.scale, disp, 8, false, segment)
-    }
-}
-
-fn stack_operand(disp: i64) -> Operand {
-    Operand { base: Register::RSP, index: Register::None, scale: 1, disp, size_bytes: 8 }
-}
-
-/// A register that the instruction does not use, and neither rsp nor rcx. Those that guest code
-/// rarely waits for come first, unless the encoding of ah and its like excludes them.
-fn unused_register(ins: &Instruction) -> Register {
-    use Register::{AH, BH, CH, DH, R8, R10, R11, RAX, RBX, RDI, RDX, RSI};
-    let mut factory = InstructionInfoFactory::new();
-    let used = factory.info(ins);
-    let is_free = |register: &Register| {
-        !used.used_registers().iter().any(|used| used.register().full_register() == *register)
-    };
-    let is_old = (0..ins.op_count()).any(|n| [AH, BH, CH, DH].contains(&ins.op_register(n)));
-    let all = [R11, R10, R8, RAX, RDX, RBX, RSI, RDI];
-    let new = if is_old { 3 } else { 0 };
-    all.into_iter().skip(new).find(is_free).unwrap_or(RAX)
 }

@@ -1,10 +1,11 @@
 //! The verifier: reads every block again before it may run.
 //!
 //! It shares nothing with the translator but the list of instructions that may be copied. It walks
-//! over the bytes once and keeps what it has proved since the last place that a branch leads to:
-//! which bytes were compared, and which were stored to. A block passes only if every access to
+//! over the bytes and keeps what it has proved: which bytes were compared, and which were stored
+//! to. Where branches lead, that is proved which is on all ways there; it walks again until a way
+//! back upwards proves no less than was taken for granted. A block passes only if every access to
 //! guest memory is proved, every field it uses is one it may use, and control stays in the block,
-//! or goes to the start of another or to a stub.
+//! or goes to the start of another, to a stub, or through the table of targets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +16,8 @@ use iced_x86::{
 
 use crate::{
     allow::{LONGEST_FRAME_BYTES, is_copied, writes},
-    context::Places,
-    stubs::Stubs,
+    context::{Places, TARGETS_ALIGN},
+    stubs::{OVERWRITTEN, Stubs},
 };
 
 /// Why a block was rejected.
@@ -58,12 +59,50 @@ struct Proved {
     /// rsp is at least the longest frame above the lower bound, and not above the upper one.
     above_low: bool,
     below_end: bool,
-    /// The 8 bytes at rsp were just pushed.
-    is_pushed: bool,
 }
 
-/// Checks a block that is to lie at `at`.
-pub(crate) fn verify(bytes: &[u8], at: u64, rules: &Rules<'_>) -> Result<(), Rejected> {
+impl Proved {
+    /// Forgets what the other does not prove.
+    fn meet(&mut self, other: &Self) {
+        self.compared.retain(|span| is_covered(&other.compared, span));
+        self.stored.retain(|span| is_covered(&other.stored, span));
+        self.above_low &= other.above_low;
+        self.below_end &= other.below_end;
+    }
+
+    /// Whether it proves all that the other does.
+    fn implies(&self, other: &Self) -> bool {
+        other.compared.iter().all(|span| is_covered(&self.compared, span))
+            && other.stored.iter().all(|span| is_covered(&self.stored, span))
+            && self.above_low >= other.above_low
+            && self.below_end >= other.below_end
+    }
+
+    /// Forgets what concerns addresses formed from a register.
+    fn forget(&mut self, is_changed: impl Fn(Register) -> bool) {
+        let is_kept = |span: &Span| {
+            (span.base == Register::None || !is_changed(span.base))
+                && (span.index == Register::None || !is_changed(span.index))
+        };
+        self.compared.retain(is_kept);
+        self.stored.retain(is_kept);
+    }
+
+    /// rsp is another by a constant: the same bytes have other distances from it.
+    fn move_rsp(&mut self, by: i64) {
+        for span in self.compared.iter_mut().chain(&mut self.stored) {
+            if span.base == Register::RSP {
+                (span.low, span.high) = (span.low - by, span.high - by);
+            }
+        }
+    }
+}
+
+/// Walks over a block at most.
+const MOST_WALKS: usize = 16;
+
+/// Checks a block that is to lie at `at`. Others enter it at the start and at the offset `body`.
+pub(crate) fn verify(bytes: &[u8], at: u64, body: u32, rules: &Rules<'_>) -> Result<(), Rejected> {
     let code = decode(bytes, at)?;
     let starts: BTreeSet<u64> = code.iter().map(Instruction::ip).collect();
     let mut labels = BTreeMap::new();
@@ -76,14 +115,36 @@ pub(crate) fn verify(bytes: &[u8], at: u64, rules: &Rules<'_>) -> Result<(), Rej
     if !matches!(last.code(), Code::Jmp_rel32_64) {
         return reject(offset_of(last, at), "the block does not end in a jump");
     }
-    let mut walk =
-        Walk { at, rules, labels, proved: Proved::default(), looked: None, behind_test: None };
-    let mut rest = code.as_slice();
-    while let Some((ins, behind)) = rest.split_first() {
-        let used = walk.step(ins, behind)?;
-        rest = behind.get(used..).unwrap_or_default();
+    let body = at + u64::from(body);
+    if !starts.contains(&body) {
+        return reject(0, "the block is entered at no instruction");
     }
-    Ok(())
+    *labels.entry(body).or_default() += 1;
+    let mut upwards = BTreeMap::new();
+    for _ in 0..MOST_WALKS {
+        let mut walk = Walk {
+            at,
+            body,
+            rules,
+            labels: &labels,
+            upwards,
+            is_settled: true,
+            ways: BTreeMap::new(),
+            proved: Some(Proved::default()),
+            looked: None,
+            slot: Slot::None,
+        };
+        let mut rest = code.as_slice();
+        while let Some((ins, behind)) = rest.split_first() {
+            let used = walk.step(ins, behind)?;
+            rest = behind.get(used..).unwrap_or_default();
+        }
+        if walk.is_settled {
+            return Ok(());
+        }
+        upwards = walk.upwards;
+    }
+    reject(0, "what is proved does not settle")
 }
 
 fn reject<T>(offset: usize, reason: &'static str) -> Result<T, Rejected> {
@@ -116,7 +177,7 @@ fn check_branch(
     starts: &BTreeSet<u64>,
     rules: &Rules<'_>,
 ) -> Result<Option<u64>, Rejected> {
-    if ins.flow_control() == FlowControl::Next {
+    if ins.flow_control() == FlowControl::Next || is_table_jump(ins) {
         return Ok(None);
     }
     let is_direct = ins.is_jmp_short_or_near()
@@ -131,9 +192,8 @@ fn check_branch(
     }
     let is_inside = target.wrapping_sub(at) < len as u64;
     let is_jump = ins.code() == Code::Jmp_rel32_64;
-    let Stubs { exit, jump, call, go_back, string, .. } = rules.stubs;
-    let is_known = [exit, jump, call, go_back, string].contains(&target)
-        || !is_inside && (rules.is_block)(target);
+    let Stubs { exit, miss, string, .. } = rules.stubs;
+    let is_known = [exit, miss, string].contains(&target) || !is_inside && (rules.is_block)(target);
     if is_jump && is_known {
         return Ok(None);
     }
@@ -142,14 +202,23 @@ fn check_branch(
 
 struct Walk<'a> {
     at: u64,
+    /// Where others enter.
+    body: u64,
     rules: &'a Rules<'a>,
     /// Addresses that branches of the block lead to, with how many do.
-    labels: BTreeMap<u64, u32>,
-    proved: Proved,
+    labels: &'a BTreeMap<u64, u32>,
+    /// What ways upwards prove at labels, as far as earlier walks found less than they had assumed.
+    upwards: BTreeMap<u64, Proved>,
+    /// Whether this walk did not.
+    is_settled: bool,
+    /// What is proved at labels: above, what was assumed; below, on the ways found so far.
+    ways: BTreeMap<u64, Proved>,
+    /// What is proved here; `None` behind a jump.
+    proved: Option<Proved>,
     /// A comparison that the next instruction has to branch on.
     looked: Option<Looked>,
-    /// What is proved at a label that only the test in front of it leads to.
-    behind_test: Option<(u64, Proved)>,
+    /// How far rcx has become a place in the table of targets.
+    slot: Slot,
 }
 
 #[derive(Clone, Copy)]
@@ -162,23 +231,71 @@ enum Looked {
     End,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    None,
+    /// An eighth of the address of the table.
+    Table,
+    /// Of a place in it.
+    Place,
+}
+
 impl Walk<'_> {
     fn reject<T>(&self, ins: &Instruction, reason: &'static str) -> Result<T, Rejected> {
         reject(offset_of(ins, self.at), reason)
     }
 
+    fn proved(&mut self) -> &mut Proved {
+        self.proved.get_or_insert_default()
+    }
+
+    /// Comes to an instruction that branches lead to.
+    fn arrive(&mut self, ip: u64) {
+        (self.looked, self.slot) = (None, Slot::None);
+        let ways = [self.proved.take(), self.ways.remove(&ip), self.upwards.get(&ip).cloned()];
+        let mut proved = ways.into_iter().flatten().reduce(|mut all, way| {
+            all.meet(&way);
+            all
+        });
+        if ip == self.body {
+            proved = None;
+        }
+        let proved = proved.unwrap_or_default();
+        self.ways.insert(ip, proved.clone());
+        self.proved = Some(proved);
+    }
+
+    /// A branch at `from` leads to `to` with what is proved.
+    fn lead(&mut self, from: u64, to: u64, proved: &Proved) {
+        if !self.labels.contains_key(&to) {
+            return;
+        }
+        if to > from {
+            self.ways.entry(to).and_modify(|way| way.meet(proved)).or_insert(proved.clone());
+            return;
+        }
+        let assumed = self.ways.get(&to).cloned().unwrap_or_default();
+        if !proved.implies(&assumed) {
+            self.is_settled = false;
+            self.upwards.entry(to).and_modify(|way| way.meet(proved)).or_insert(proved.clone());
+        }
+    }
+
     /// Checks one instruction, and those behind it that belong to it; returns how many those are.
     fn step(&mut self, ins: &Instruction, behind: &[Instruction]) -> Result<usize, Rejected> {
         if self.labels.contains_key(&ins.ip()) {
-            let behind_test = self.behind_test.take().filter(|(ip, _)| *ip == ins.ip());
-            self.proved = behind_test.map(|(_, proved)| proved).unwrap_or_default();
-            self.looked = None;
+            self.arrive(ins.ip());
         }
         let looked = self.looked.take();
-        if ins.flow_control() != FlowControl::Next {
-            if ins.near_branch_target() == self.rules.stubs.call && !self.proved.is_pushed {
-                return self.reject(ins, "a call that has not pushed where it returns to");
+        let slot = std::mem::replace(&mut self.slot, Slot::None);
+        if is_table_jump(ins) {
+            if slot != Slot::Place {
+                return self.reject(ins, "a jump through something else than the table");
             }
+            self.proved = None;
+            return Ok(0);
+        }
+        if ins.flow_control() != FlowControl::Next {
             self.branch(ins, looked);
             return Ok(0);
         }
@@ -190,16 +307,44 @@ impl Walk<'_> {
         }
         self.operands(ins)?;
         self.registers(ins)?;
+        self.slot = self.slot_behind(ins, slot);
         Ok(0)
+    }
+
+    /// rcx becomes a place in the table by two instructions, the one behind the other: a constant,
+    /// and 16 bits of whatever is in r11. The table lies at a multiple of its size.
+    fn slot_behind(&self, ins: &Instruction, before: Slot) -> Slot {
+        let places = self.rules.places;
+        let is_table = places.targets().is_multiple_of(TARGETS_ALIGN as u64)
+            && ins.code() == Code::Mov_r64_imm64
+            && (ins.op0_register(), ins.immediate(1)) == (Register::RCX, places.targets() >> 3);
+        let is_place = before == Slot::Table
+            && matches!(ins.code(), Code::Mov_r16_rm16 | Code::Mov_rm16_r16)
+            && (ins.op0_register(), ins.op1_register()) == (Register::CX, Register::R11W);
+        match (is_table, is_place) {
+            (true, _) => Slot::Table,
+            (_, true) => Slot::Place,
+            _ => Slot::None,
+        }
     }
 
     /// What falls through a branch behind a comparison is proved.
     fn branch(&mut self, ins: &Instruction, looked: Option<Looked>) {
+        let before = self.proved().clone();
+        self.lead(ins.ip(), ins.near_branch_target(), &before);
         match (looked, ins.code()) {
-            (Some(Looked::States(span)), Code::Jne_rel32_64) => self.proved.compared.push(span),
-            (Some(Looked::Low), Code::Jb_rel32_64) => self.proved.above_low = true,
-            (Some(Looked::End), Code::Ja_rel32_64) => self.proved.below_end = true,
+            (Some(Looked::States(span)), Code::Jne_rel32_64) => self.compared(span),
+            (Some(Looked::Low), Code::Jb_rel32_64) => self.proved().above_low = true,
+            (Some(Looked::End), Code::Ja_rel32_64) => self.proved().below_end = true,
+            (_, Code::Jmp_rel32_64 | Code::Jmp_rel8_64) => self.proved = None,
             _ => {}
+        }
+    }
+
+    fn compared(&mut self, span: Span) {
+        let compared = &mut self.proved().compared;
+        if !is_covered(compared, &span) {
+            compared.push(span);
         }
     }
 
@@ -243,7 +388,11 @@ impl Walk<'_> {
         let Some(span) = self.states_span(load, size) else {
             return self.reject(load, "states at an address that cannot be followed");
         };
-        self.proved.compared.push(span);
+        // rcx is still away where that leads.
+        let mut before = self.proved().clone();
+        before.forget(|register| register == Register::RCX);
+        self.lead(away.ip(), away.near_branch_target(), &before);
+        self.compared(span);
         Ok(Some(4))
     }
 
@@ -286,8 +435,11 @@ impl Walk<'_> {
         };
         // What is known about addresses with rcx is not any more.
         self.registers(load)?;
-        self.proved.compared.push(span);
-        self.behind_test = Some((next.ip(), self.proved.clone()));
+        let before = self.proved().clone();
+        self.lead(away.ip(), away.near_branch_target(), &before);
+        self.compared(span);
+        let proved = self.proved.take().unwrap_or_default();
+        self.lead(test.ip(), next.ip(), &proved);
         Ok(Some(skipped + 2))
     }
 
@@ -326,10 +478,10 @@ impl Walk<'_> {
         let Some(span) = span_of(ins, size, 0) else {
             return self.reject(ins, "an address that cannot be followed");
         };
-        if !is_covered(&self.proved.compared, &span) {
+        if !is_covered(&self.proved().compared, &span) {
             return self.reject(ins, "guest memory without a check");
         }
-        if !is_copied(ins) {
+        if !is_copied(ins) && !is_kept_aside(ins) {
             return self.reject(ins, "an instruction that must not be copied");
         }
         let mut factory = InstructionInfoFactory::new();
@@ -339,7 +491,7 @@ impl Walk<'_> {
             .iter()
             .any(|used| matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite));
         if is_store {
-            self.proved.stored.push(span);
+            self.proved().stored.push(span);
         }
         Ok(())
     }
@@ -369,13 +521,14 @@ impl Walk<'_> {
             self.looked = Some(Looked::States(span));
             return Ok(());
         }
-        let is_frame = self.proved.above_low
-            && self.proved.below_end
+        let proved = self.proved();
+        let is_frame = proved.above_low
+            && proved.below_end
             && (span.base, span.index) == (Register::RSP, Register::None)
             && span.low >= -i64::from(LONGEST_FRAME_BYTES)
             && span.high <= 0;
         match value {
-            0 if is_covered(&self.proved.stored, &span) => Ok(()),
+            0 if is_covered(&proved.stored, &span) => Ok(()),
             u64::MAX if is_frame => Ok(()),
             _ => self.reject(ins, "states changed without a store"),
         }
@@ -387,14 +540,22 @@ impl Walk<'_> {
         let at = |field: u64| is_field(ins, operand, field);
         let is_borrowed = at(p.borrowed()) || at(p.borrowed_rcx());
         let register = ins.op_register(1 - operand.min(1));
-        let is_left = at(p.left()) && register == Register::RCX;
+        let is_left = at(p.left());
         let is_fine = match ins.code() {
-            Code::Mov_rm64_r64 => operand == 0 && (is_borrowed || is_left || at(p.overwritten())),
+            Code::Mov_rm64_r64 => {
+                let is_call = at(p.return_to()) || at(p.own());
+                operand == 0 && (is_borrowed || is_call)
+            }
+            Code::Mov_rm64_imm32 => at(p.own()) && ins.immediate(1) == 0,
+            Code::Cmp_rm64_r64 => at(p.own()),
+            Code::Mov_r64_rm64 if register == Register::RCX && at(p.own()) => operand == 1,
             Code::Mov_r64_rm64 => {
-                operand == 1 && register != Register::RSP && (is_borrowed || is_left)
+                let is_count = is_left && register == Register::RCX;
+                operand == 1 && register != Register::RSP && (is_borrowed || is_count)
             }
             Code::Mov_rm32_imm32 => at(p.exit()) || at(p.string()),
-            Code::Sub_rm64_imm8 => at(p.left()) && ins.immediate(1) == 1,
+            Code::Movq_mmm64_mm => is_left && operand == 0 && register == Register::MM0,
+            Code::Cmp_rm64_imm8 => is_left && ins.immediate(1) == 0,
             Code::Cmp_r64_rm64 if register == Register::RSP => {
                 self.looked = match (at(p.stack_low()), at(p.stack_end())) {
                     (true, _) => Some(Looked::Low),
@@ -410,16 +571,13 @@ impl Walk<'_> {
 
     /// The instruction itself may be there, and what is proved about registers it changes is not.
     fn registers(&mut self, ins: &Instruction) -> Result<(), Rejected> {
+        let moved = rsp_moved_by(ins);
+        let is_frame = self.proved().above_low && self.proved().below_end;
         let is_rsp_constant = match ins.code() {
-            Code::Lea_r64_m => {
-                (ins.op0_register(), ins.memory_base(), ins.memory_index())
-                    == (Register::RSP, Register::RSP, Register::None)
-            }
+            Code::Lea_r64_m => moved.is_some(),
             Code::Sub_rm64_imm8 | Code::Sub_rm64_imm32 => {
-                ins.op0_register() == Register::RSP
-                    && self.proved.above_low
-                    && self.proved.below_end
-                    && (1..=u64::from(LONGEST_FRAME_BYTES)).contains(&ins.immediate(1))
+                moved.is_some_and(|by| (-i64::from(LONGEST_FRAME_BYTES)..0).contains(&by))
+                    && is_frame
             }
             _ => false,
         };
@@ -429,27 +587,68 @@ impl Walk<'_> {
         if ins.mnemonic() == Mnemonic::Lea && ins.memory_base() == Register::RIP {
             return self.reject(ins, "a host address in a register");
         }
-        let is_push = is_rsp_constant && ins.memory_displacement64().cast_signed() == -8;
-        let pushed =
-            Span { base: Register::RSP, index: Register::None, scale: 1, low: -8, high: 0 };
-        let has_pushed = is_push && is_covered(&self.proved.stored, &pushed);
-        let is_kept = |span: &Span| {
-            (span.base == Register::None || !writes(ins, span.base))
-                && (span.index == Register::None || !writes(ins, span.index))
-        };
-        self.proved.compared.retain(is_kept);
-        self.proved.stored.retain(is_kept);
+        let proved = self.proved();
+        if let Some(by) = moved {
+            proved.move_rsp(by);
+        }
+        proved.forget(|register| {
+            let is_moved = register == Register::RSP && moved.is_some();
+            !is_moved && writes(ins, register)
+        });
         if writes(ins, Register::RSP) {
-            (self.proved.above_low, self.proved.below_end) = (false, false);
-            self.proved.is_pushed = has_pushed;
+            (proved.above_low, proved.below_end) = (false, false);
         }
         Ok(())
     }
 }
 
+/// The constant that an instruction adds to rsp.
+fn rsp_moved_by(ins: &Instruction) -> Option<i64> {
+    if ins.op0_register() != Register::RSP {
+        return None;
+    }
+    let immediate = || i64::from(ins.immediate32().cast_signed());
+    match ins.code() {
+        Code::Lea_r64_m => ((ins.memory_base(), ins.memory_index())
+            == (Register::RSP, Register::None))
+            .then(|| ins.memory_displacement64().cast_signed()),
+        Code::Add_rm64_imm8 => Some(i64::from(ins.immediate8().cast_signed())),
+        Code::Sub_rm64_imm8 => Some(-i64::from(ins.immediate8().cast_signed())),
+        Code::Add_rm64_imm32 => Some(immediate()),
+        Code::Sub_rm64_imm32 => Some(-immediate()),
+        _ => None,
+    }
+}
+
+/// A jump through the place in the table that rcx is an eighth of.
+fn is_table_jump(ins: &Instruction) -> bool {
+    ins.code() == Code::Jmp_rm64
+        && ins.op0_kind() == OpKind::Memory
+        && ins.segment_prefix() == Register::None
+        && (ins.memory_base(), ins.memory_index()) == (Register::None, Register::RCX)
+        && ins.memory_index_scale() == 8
+        && ins.memory_displacement64() == 0
+}
+
 /// What the translator makes itself and no guest instruction is copied as.
 fn is_own(ins: &Instruction) -> bool {
-    ins.mnemonic() == Mnemonic::Nop && ins.code() == Code::Nopd
+    match ins.code() {
+        Code::Nopd => true,
+        // Counting. No guest instruction uses these registers.
+        Code::Psubq_mm_mmm64 => {
+            (ins.op0_register(), ins.op1_register()) == (Register::MM0, Register::MM1)
+        }
+        // Its memory operand is a field.
+        Code::Movq_mmm64_mm => ins.op1_register() == Register::MM0,
+        _ => is_kept_aside(ins),
+    }
+}
+
+/// Loads what a call overwrites; it never comes back to a register of the guest.
+fn is_kept_aside(ins: &Instruction) -> bool {
+    ins.code() == Code::Movq_mm_mmm64
+        && ins.op0_register() == OVERWRITTEN
+        && ins.op1_kind() == OpKind::Memory
 }
 
 fn is_memory(kind: OpKind) -> bool {

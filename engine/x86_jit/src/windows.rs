@@ -3,13 +3,17 @@
 //!
 //! Data lies at `data_base + address`, states at `state_base + address`, where `state_base` is the
 //! thread pointer rounded down to a page. A page is entered when code faults on it and nothing on
-//! the level of pages can object; the windows are a cache like the TLB and forget what it forgets.
+//! the level of pages can object. It stays over captures and restores, which use the frames that
+//! the windows show, until memory takes it back. Of a page at which something may object, the
+//! windows show states that no byte has and no data, so that every check of code leaves.
 
 use std::{collections::BTreeMap, ops::Range, os::fd::AsRawFd};
 
-use guest_memory::{GuestAddr, GuestMemory, KERNEL_HALF_START, PAGE_BYTES};
+use guest_memory::{
+    FrameId, GuestAddr, GuestMemory, KERNEL_HALF_START, PAGE_BYTES, Revoked, Showing,
+};
 
-use crate::host::{Reserve, Unavailable, file_number};
+use crate::host::{GuardStates, Reserve, Unavailable, file_number};
 
 /// Where the data window of the kernel half begins. Below it, and from its end to where programs,
 /// libraries and stacks lie, Linux maps nothing by itself.
@@ -34,11 +38,21 @@ pub(crate) enum Touched {
     Nothing,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Page {
-    is_writable: bool,
-    /// Whether code may change the states.
-    has_states: bool,
+/// How a page is in the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    /// This frame, for loads.
+    Loads(FrameId),
+    /// This frame, for stores.
+    Stores {
+        frame: FrameId,
+        /// Whether code may change the states, as a store into undefined bytes does.
+        has_states: bool,
+        /// Whether it may do so without looking, as a new stack frame does.
+        is_blind: bool,
+    },
+    /// Without data, and with states at which every check leaves.
+    Guarded,
 }
 
 /// The windows of one translator.
@@ -48,8 +62,11 @@ pub(crate) struct Windows {
     states: Reserve,
     data_base: u64,
     state_base: u64,
+    guard: GuardStates,
     pages: BTreeMap<u64, Page>,
     stack: Range<u64>,
+    /// Whether its pages are still to be looked at.
+    is_new_stack: bool,
     /// The file of the memory that the pages belong to, by descriptor and by number.
     file: (i32, u64),
 }
@@ -81,8 +98,10 @@ impl Windows {
             states,
             data_base,
             state_base,
+            guard: GuardStates::new()?,
             pages: BTreeMap::new(),
             stack: 0..0,
+            is_new_stack: false,
             file: (-1, 0),
         })
     }
@@ -118,29 +137,58 @@ impl Windows {
     /// allowed or would change nothing.
     pub(crate) fn enter(&mut self, m: &mut GuestMemory, at: u64, is_store: bool) -> bool {
         let page = at & !(PAGE_BYTES - 1);
-        let old = self.pages.get(&page).copied();
-        if !(KERNEL_HALF_START.0..LAST_ENTERED).contains(&page)
-            || old.is_some_and(|old| old.is_writable || !is_store)
-        {
+        let is_more = match self.pages.get(&page) {
+            None => true,
+            Some(Page::Loads(_)) => is_store,
+            Some(Page::Stores { .. } | Page::Guarded) => false,
+        };
+        if !is_more || !(KERNEL_HALF_START.0..LAST_ENTERED).contains(&page) {
             return false;
         }
         if self.pages.len() >= MOST_PAGES {
             self.clear();
         }
-        let Some(frame) = m.enter_window(GuestAddr(page), is_store) else { return false };
-        // Code makes a new stack frame undefined without looking at the states before.
-        let has_states = is_store && (!self.stack.contains(&page) || m.is_touchable(frame));
-        let Some(file) = m.frames_file() else { return false };
-        let offset = GuestMemory::frame_offset(frame);
-        let (data, states) = (self.data_of(page), self.states_of(page));
-        let is_mapped = self.data.map(data, file, offset, is_store)
-            && self.states.map(states, file, offset + PAGE_BYTES, has_states);
-        if !is_mapped {
-            self.leave(page);
-            return false;
+        let entered = self.allowed(m, page, is_store);
+        entered.is_some_and(|entered| self.show(m, page, entered))
+    }
+
+    /// How the page around `at` may be shown.
+    fn allowed(&self, m: &mut GuestMemory, at: u64, is_store: bool) -> Option<Page> {
+        match m.enter_window(GuestAddr(at), is_store) {
+            Showing::Nothing => None,
+            Showing::Guarded => Some(Page::Guarded),
+            Showing::Frame(frame) if !is_store => Some(Page::Loads(frame)),
+            Showing::Frame(frame) => {
+                let is_blind = m.show_blindly(frame);
+                // Code makes a new stack frame undefined without looking at the states before.
+                let has_states = is_blind || !self.stack.contains(&at);
+                Some(Page::Stores { frame, has_states, is_blind })
+            }
         }
-        self.pages.insert(page, Page { is_writable: is_store, has_states });
-        true
+    }
+
+    /// Shows a page in this way; false, and it is not shown at all, if that is not possible.
+    fn show(&mut self, m: &GuestMemory, at: u64, page: Page) -> bool {
+        let (data, states) = (self.data_of(at), self.states_of(at));
+        let show = |frame: FrameId, is_stored, has_states| {
+            let Some(file) = m.frames_file() else { return false };
+            let offset = GuestMemory::frame_offset(frame);
+            self.data.map(data, file, offset, is_stored)
+                && self.states.map(states, file, offset + PAGE_BYTES, has_states)
+        };
+        let is_shown = match page {
+            Page::Loads(frame) => show(frame, false, false),
+            Page::Stores { frame, has_states, .. } => show(frame, true, has_states),
+            Page::Guarded => {
+                self.data.unmap(data) && self.states.map(states, self.guard.file(), 0, false)
+            }
+        };
+        if is_shown {
+            self.pages.insert(at, page);
+        } else {
+            self.leave(at);
+        }
+        is_shown
     }
 
     /// Gets to know the memory that is going to be used; true if it is another one than before, of
@@ -150,7 +198,7 @@ impl Windows {
         // Memories that live at the same time have different descriptors, and a new one has
         // everything revoked at first.
         let is_same = self.file.0 == file.as_raw_fd();
-        if is_same && !m.has_revoked() {
+        if is_same && !m.has_revoked_all() {
             return false;
         }
         let known = std::mem::replace(&mut self.file, (file.as_raw_fd(), file_number(file)));
@@ -161,58 +209,80 @@ impl Windows {
         is_new
     }
 
-    /// Gives up what the memory took back.
+    /// Gives up what the memory took back, and what code must not do to a new stack.
     pub(crate) fn sync(&mut self, m: &mut GuestMemory) {
-        if !m.has_revoked() {
-            return;
+        if m.has_revoked() {
+            let revoked = m.take_revoked();
+            self.forget(m, &revoked);
         }
-        let revoked = m.take_revoked();
+        if std::mem::take(&mut self.is_new_stack) {
+            self.look_at_stack(m);
+        }
+    }
+
+    fn forget(&mut self, m: &mut GuestMemory, revoked: &Revoked) {
         if revoked.all {
             self.clear();
             return;
         }
-        if revoked.writes {
-            let writable = self.pages.iter().filter(|(_, page)| page.is_writable);
-            for page in writable.map(|(at, _)| *at).collect::<Vec<_>>() {
-                self.leave(page);
+        for at in &revoked.pages {
+            let Some(old) = self.pages.remove(&at.0) else { continue };
+            // What is mapped there now will be used like what was.
+            match self.allowed(m, at.0, matches!(old, Page::Stores { .. })) {
+                Some(page) if page == old => _ = self.pages.insert(at.0, page),
+                Some(page) => _ = self.show(m, at.0, page),
+                None => self.leave(at.0),
             }
         }
-        for at in revoked.pages {
-            self.leave(at.0);
+        if revoked.stores.is_empty() && revoked.states.is_empty() {
+            return;
         }
-        for at in revoked.states {
-            if self.stack.contains(&at.0) {
-                self.leave(at.0);
+        for (at, page) in self.pages.clone() {
+            let Page::Stores { frame, has_states, .. } = page else { continue };
+            if revoked.stores.contains(&frame) {
+                self.show(m, at, Page::Loads(frame));
+            } else if revoked.states.contains(&frame) {
+                self.pages.insert(at, Page::Stores { frame, has_states, is_blind: false });
+                self.is_new_stack |= self.stack.contains(&at);
             }
         }
     }
 
-    /// Declares the stack. Pages of it whose states code must not change blindly leave.
+    /// Declares the stack.
     pub(crate) fn set_stack(&mut self, stack: &Range<u64>) {
         self.stack = stack.start & !(PAGE_BYTES - 1)..stack.end;
-        let inside = self.pages.range(self.stack.clone()).filter(|(_, page)| page.has_states);
-        for page in inside.map(|(at, _)| *at).collect::<Vec<_>>() {
-            self.leave(page);
+        self.is_new_stack = true;
+    }
+
+    /// Pages of the stack whose states code must not change blindly leave.
+    fn look_at_stack(&mut self, m: &mut GuestMemory) {
+        let inside = self.pages.range(self.stack.clone());
+        for (at, page) in inside.map(|(at, page)| (*at, *page)).collect::<Vec<_>>() {
+            let Page::Stores { frame, has_states: true, is_blind: false } = page else { continue };
+            if m.show_blindly(frame) {
+                let page = Page::Stores { frame, has_states: true, is_blind: true };
+                self.pages.insert(at, page);
+            } else {
+                self.leave(at);
+            }
         }
     }
 
     /// Empties the windows.
     pub(crate) fn clear(&mut self) {
-        for page in std::mem::take(&mut self.pages).into_keys() {
-            self.unmap(page);
+        if !std::mem::take(&mut self.pages).is_empty() {
+            let is_out = self.data.empty() && self.states.empty();
+            assert!(is_out, "pages that may not be used must not stay in the windows");
         }
     }
 
-    fn leave(&mut self, page: u64) {
-        self.pages.remove(&page);
-        if (KERNEL_HALF_START.0..LAST_ENTERED).contains(&page) {
-            self.unmap(page);
+    fn leave(&mut self, at: u64) {
+        self.pages.remove(&at);
+        if (KERNEL_HALF_START.0..LAST_ENTERED).contains(&at) {
+            let data = self.data.unmap(self.data_of(at));
+            let is_out = data && self.states.unmap(self.states_of(at));
+            assert!(is_out, "a page that may not be used must not stay in the windows");
         }
-    }
-
-    fn unmap(&self, page: u64) {
-        let is_out = self.data.unmap(self.data_of(page)) && self.states.unmap(self.states_of(page));
-        assert!(is_out, "a page that may not be used must not stay in the windows");
     }
 
     fn data_of(&self, at: u64) -> u64 {
@@ -226,9 +296,9 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use guest_memory::{ByteState, GuestAddr, GuestMemory, Limits, Perms};
+    use guest_memory::{Accessor, ByteState, GuestAddr, GuestMemory, Limits, Perms};
 
-    use super::{Touched, Windows};
+    use super::{Page, Touched, Windows};
     use crate::{engine::tests::alone, host::thread_pointer};
 
     const AT: u64 = 0xffff_fa00_0000_0000;
@@ -255,7 +325,131 @@ mod tests {
         assert_eq!(windows.touched(0x1234), Touched::Nothing);
         m.unmap(GuestAddr(AT), 0x1000);
         windows.sync(&mut m);
-        assert!(windows.pages.is_empty());
+        let state = windows.states.peek(windows.states_of(AT + 9));
+        assert_eq!(state, ByteState::UNALLOCATED.0, "its frame is not in use");
+        m.map(GuestAddr(AT + 0x8000), 0x1000, data, ByteState::UNDEFINED, 0).unwrap();
+        windows.sync(&mut m);
+        assert!(windows.pages.is_empty(), "it is in use elsewhere");
+        assert_eq!(rights(windows.states_of(AT + 9)), "---p");
+    }
+
+    #[test]
+    fn pages_stay_over_captures_and_restores() {
+        let _alone = alone();
+        let mut m = GuestMemory::new_shared(Limits { frames: 8, blocks: 1, spaces: 1 }).unwrap();
+        let data = Perms::READ | Perms::WRITE;
+        m.map(GuestAddr(AT), 0x2000, data, ByteState::DEFINED, 1).unwrap();
+        let mut windows = Windows::new(thread_pointer()).unwrap();
+        windows.sync(&mut m);
+        assert!(windows.enter(&mut m, AT, true));
+        let snapshot = m.capture();
+        let host = windows.data_of(AT + 9);
+        windows.data.poke(host, 7);
+        let later = m.capture();
+        for _ in 0..3 {
+            m.restore(&snapshot);
+            windows.sync(&mut m);
+            assert_eq!(windows.data.peek(host), 1);
+            windows.data.poke(host, 8);
+            m.restore(&later);
+            windows.sync(&mut m);
+            assert_eq!(windows.data.peek(host), 7);
+        }
+        for _ in 0..40 {
+            m.restore(&later);
+        }
+        windows.sync(&mut m);
+        assert!(matches!(windows.pages.get(&AT), Some(Page::Loads(_))), "nobody stores");
+        assert!(windows.enter(&mut m, AT, true));
+        m.unmap(GuestAddr(AT), 0x1000);
+        m.restore(&snapshot);
+        windows.sync(&mut m);
+        assert_eq!(windows.data.peek(host), 1);
+        assert_eq!(windows.states.peek(windows.states_of(AT)), 0);
+        // What is mapped otherwise is shown otherwise.
+        let frame = m.mapping(GuestAddr(AT + 0x1000)).map(|mapping| mapping.frame);
+        m.unmap(GuestAddr(AT), 0x1000);
+        m.map_frames(GuestAddr(AT), &frame.map_or(vec![], |f| vec![f]), 0, 0x1000, data).unwrap();
+        m.fill(Accessor::Supervisor, GuestAddr(AT), 3, 16).unwrap();
+        windows.sync(&mut m);
+        assert_eq!(windows.data.peek(host), 3);
+        m.protect(GuestAddr(AT), 0x1000, Perms::READ);
+        windows.sync(&mut m);
+        assert_eq!(rights(host), "---p");
+    }
+
+    #[test]
+    fn guarded_pages_have_states_at_which_every_check_leaves_and_no_data() {
+        let _alone = alone();
+        let mut m = GuestMemory::new_shared(Limits { frames: 8, blocks: 1, spaces: 1 }).unwrap();
+        let data = Perms::READ | Perms::WRITE;
+        for (page, perms) in [(0, Perms::USER), (1, Perms::PAGEABLE), (2, Perms::WATCHED)] {
+            let at = GuestAddr(AT + 0x1000 * page);
+            m.map(at, 0x1000, data | perms, ByteState::DEFINED, 0).unwrap();
+        }
+        let mut windows = Windows::new(thread_pointer()).unwrap();
+        windows.sync(&mut m);
+        for at in [AT + 5, AT + 0x1005, AT + 0x2005] {
+            assert!(windows.enter(&mut m, at, true));
+            assert!(!windows.enter(&mut m, at, true), "it is there already");
+            let state = windows.states.peek(windows.states_of(at));
+            assert!(![ByteState::DEFINED.0, ByteState::UNDEFINED.0].contains(&state));
+            let states = rights(windows.states_of(at));
+            assert_eq!((states.as_str(), rights(windows.data_of(at)).as_str()), ("r--s", "---p"));
+        }
+        m.protect(GuestAddr(AT + 0x2000), 0x1000, data);
+        windows.sync(&mut m);
+        assert!(windows.enter(&mut m, AT + 0x2005, true));
+        assert_eq!(rights(windows.data_of(AT + 0x2005)), "rw-s", "nobody watches any more");
+    }
+
+    #[test]
+    fn what_code_does_to_states_without_looking_ends_with_the_right_to_touch() {
+        let _alone = alone();
+        let mut m = GuestMemory::new_shared(Limits { frames: 8, blocks: 1, spaces: 1 }).unwrap();
+        let data = Perms::READ | Perms::WRITE;
+        m.map(GuestAddr(AT), 0x3000, data, ByteState::UNDEFINED, 0).unwrap();
+        let (other, whole) = (AT + 0x1000, AT + 0x2000);
+        m.set_state(GuestAddr(other), 8, ByteState::GUARD, None);
+        let mut windows = Windows::new(thread_pointer()).unwrap();
+        windows.sync(&mut m);
+        windows.set_stack(&(AT..AT + 0x1000));
+        for at in [AT, other, whole] {
+            assert!(windows.enter(&mut m, at, true));
+            assert_eq!(rights(windows.states_of(at)), "rw-s");
+        }
+        m.set_state(GuestAddr(whole), 8, ByteState::FREED, None);
+        windows.sync(&mut m);
+        assert_eq!(rights(windows.states_of(whole)), "rw-s", "stores there are looked at");
+        // Another stack: only pages all of whose bytes may be touched stay, and the first one too.
+        windows.set_stack(&(other..AT + 0x3000));
+        windows.sync(&mut m);
+        assert_eq!(rights(windows.states_of(AT)), "rw-s");
+        assert_eq!(rights(windows.states_of(other)), "---p");
+        assert_eq!(rights(windows.states_of(whole)), "---p");
+        assert!(windows.enter(&mut m, other, true));
+        assert_eq!(rights(windows.states_of(other)), "r--s");
+        assert_eq!(rights(windows.data_of(other)), "rw-s");
+        windows.set_stack(&(AT..AT + 0x1000));
+        windows.sync(&mut m);
+        assert_eq!(rights(windows.states_of(AT)), "rw-s");
+        m.set_state(GuestAddr(AT), 8, ByteState::FREED, None);
+        windows.sync(&mut m);
+        assert_eq!(rights(windows.states_of(AT)), "---p");
+    }
+
+    /// How the host maps an address.
+    #[expect(clippy::disallowed_methods, reason = "the list of mappings is a file")]
+    fn rights(host: u64) -> String {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let parse = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let found = maps.lines().find_map(|line| {
+            let (start, rest) = line.split_once('-')?;
+            let (end, rest) = rest.split_once(' ')?;
+            let (rights, _) = rest.split_once(' ')?;
+            (parse(start)..parse(end)).contains(&host).then(|| rights.to_owned())
+        });
+        found.unwrap_or_default()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use events::{Origin, Question, SWITCH_POINT, USER_BYTES_CHANGE, USER_PAGE_GONE};
 use guest_memory::GuestAddr;
 use system::DeviceInfo;
 use verifier::{Place, counted};
-use workloads::{MarkSet, Script, plan};
+use workloads::{Learned, MarkSet, Script, plan};
 
 use crate::{
     InternalError, Plan, Results, Settings, Strategy, Target,
@@ -45,6 +45,8 @@ pub struct Progress<'p> {
     pub findings: usize,
     /// Control codes that a dispatch routine received, and those found in the image.
     pub codes: (usize, usize),
+    /// Events of the runs so far.
+    pub events: u64,
 }
 
 /// Why a campaign is to end early.
@@ -102,13 +104,14 @@ pub struct Campaign<'a> {
     pub(crate) dropped_runs: usize,
     pub(crate) suspects_tried: BTreeSet<((GuestAddr, GuestAddr), (u8, u32))>,
     pub(crate) fetches_tried: BTreeSet<(GuestAddr, u8, u32)>,
-    /// Pairs of instructions that race, and in how many scripts that was followed up.
-    pub(crate) races_tried: BTreeMap<(GuestAddr, GuestAddr), u32>,
+    /// Pairs of instructions that race, and in how many scripts that was followed up; apart for
+    /// each order of the callers.
+    pub(crate) races_tried: BTreeMap<((GuestAddr, GuestAddr), bool), u32>,
     /// By script the instructions that touch what several lanes touch, and those as free moments.
     pub(crate) touching: BTreeMap<(usize, Vec<Deviation>), Vec<u32>>,
     pub(crate) free_instructions: BTreeMap<usize, FreeInstructions>,
     /// Values written in parts: where the last part is written, and where the whole is read.
-    pub(crate) torn_tried: BTreeSet<(GuestAddr, GuestAddr)>,
+    pub(crate) torn_tried: BTreeSet<((GuestAddr, GuestAddr), bool)>,
     /// Locks taken in a circle: where those in it go on with their first lock.
     pub(crate) circles: BTreeMap<Vec<GuestAddr>, Circle>,
     pub(crate) places_tried: BTreeSet<Place>,
@@ -368,7 +371,11 @@ impl<'a> Campaign<'a> {
                     format!("DriverEntry failed with {status}; no other routine was called")
                 });
                 self.tally.add_entries(loaded.entries.clone());
-                let facts = &self.target.facts;
+                let learned = match self.settings.plan {
+                    Plan::Automatic => self.learn(),
+                    Plan::Given(_) => Learned::default(),
+                };
+                let facts = (&self.target.facts, &learned);
                 let extent = self.settings.budget.extent;
                 let scripts = |marks| match &self.settings.plan {
                     Plan::Automatic => {
@@ -424,6 +431,7 @@ impl<'a> Campaign<'a> {
             about,
             findings: self.results.findings.len(),
             codes: self.tally.codes(self.target),
+            events: self.results.events,
         };
         let Some(listener) = self.listener.as_mut() else { return };
         if let ControlFlow::Break(cut) = listener(&progress) {

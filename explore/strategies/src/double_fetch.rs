@@ -2,6 +2,7 @@
 
 use choice_tape::Deviation;
 use events::{Seq, USER_BYTES_CHANGE, UserBytesChange};
+use nt_abi::NtStatus;
 use rulebook::user_buffer::fetched_twice::{self, Change, FETCHED_TWICE, Suspect};
 use system::{Command, Stopped};
 use verifier::{Findings, RawFinding, counted};
@@ -62,7 +63,8 @@ impl Campaign<'_> {
         // Not judged: with nothing but new bytes a broken rule would be found as what it is.
         self.results.runs += 1;
         let between = self.run(script, MarkSet::First, &[second])?;
-        if between.outcome == base.outcome || is_unknown(&between) || is_refused(&between) {
+        if between.outcome == base.outcome || is_unknown(&between) || is_refused(&between, suspect)
+        {
             return Ok(false);
         }
         let new = self.run(script, MarkSet::First, &[first])?;
@@ -94,19 +96,25 @@ fn raw_finding(suspect: &Suspect, change: Change, ends: [&RunResult; 3]) -> RawF
     let finding = findings.report(&FETCHED_TWICE, message);
     let first: Seq = suspect.first.origin.seq;
     finding.note(first, "fetched here for the first time");
-    let [old, new, between] = ends.map(end_in_words);
+    let [old, new, between] = ends.map(|run| end_in_words(run, suspect));
     finding.fact(format!("with the old bytes the request {old}"));
     finding.fact(format!("with the new bytes from the start it {new}"));
     finding.fact(format!("with bytes that change between the two fetches it {between}"));
     finding.clone()
 }
 
+/// How the request of a suspect was completed; others may be made beside it.
+fn status_of(run: &RunResult, suspect: &Suspect) -> Option<NtStatus> {
+    let record = suspect.second.irp.and_then(|irp| run.ledgers.irp(irp));
+    record.and_then(|record| record.completed).map(|(_, _, status)| status).or(run.last_status)
+}
+
 /// How a run ended, as the end of a sentence.
-fn end_in_words(run: &RunResult) -> String {
+fn end_in_words(run: &RunResult, suspect: &Suspect) -> String {
     if let Some(finding) = run.findings.last() {
         return format!("breaks {} ({})", finding.rule.id, finding.message);
     }
-    match (&run.stopped, run.last_status) {
+    match (&run.stopped, status_of(run, suspect)) {
         (Some(Stopped::BugCheck { code, .. }), _) => format!("ends in bug check {code:#x}"),
         (_, Some(status)) => format!("ends with {status}, or with results of its own"),
         (_, None) => "does not end".to_owned(),
@@ -114,8 +122,8 @@ fn end_in_words(run: &RunResult) -> String {
 }
 
 /// A run in which the driver refused the request: it saw the change, and did no harm.
-fn is_refused(run: &RunResult) -> bool {
-    let is_error = run.last_status.is_some_and(|status| status.is_error());
+fn is_refused(run: &RunResult, suspect: &Suspect) -> bool {
+    let is_error = status_of(run, suspect).is_some_and(|status| status.is_error());
     // A fault on the way, even a handled one, is harm: old and new bytes were mixed.
     let is_harmless = run.findings.is_empty() && !run.ledgers.has_faults();
     is_harmless && run.stopped.is_none() && is_error

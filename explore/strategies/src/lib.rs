@@ -17,6 +17,7 @@ mod given;
 mod guarantee;
 mod history;
 mod judge;
+mod learn;
 mod lock_step;
 mod machines;
 mod missing_pages;

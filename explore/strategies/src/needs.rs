@@ -2,11 +2,11 @@
 
 use choice_tape::Deviation;
 use events::{
-    FILTER_ABOVE, FREE_INSTRUCTION, HANDLE_ELSEWHERE, INTERRUPT_DELAY, INTERRUPT_PROCESSOR,
-    INTERRUPT_TIME, LIST_PREEMPTIONS, LOCK_STEP, LOWER_DRIVER, NEXT_PROCESSOR, NEXT_THREAD,
-    NO_SWITCH, PREEMPTION, PRIORITY_SCHEDULE, RANDOM_SCHEDULE, REQUEST_ELSEWHERE, SHARED_INTERRUPT,
-    STANDSTILL, START_PROCESSOR, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SYSTEM_BUFFER_TAIL,
-    TURN_LENGTH, USER_BYTES_CHANGE, USER_PAGE_GONE,
+    COMPARISON, FILTER_ABOVE, FIRST_CALLER, FREE_INSTRUCTION, HANDLE_ELSEWHERE, INTERRUPT_DELAY,
+    INTERRUPT_PROCESSOR, INTERRUPT_TIME, LIST_PREEMPTIONS, LOCK_STEP, LOWER_DRIVER, NEXT_PROCESSOR,
+    NEXT_THREAD, NO_SWITCH, PREEMPTION, PRIORITY_SCHEDULE, RANDOM_SCHEDULE, REQUEST_ELSEWHERE,
+    SHARED_INTERRUPT, STANDSTILL, START_PROCESSOR, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT,
+    SYSTEM_BUFFER_TAIL, TURN_LENGTH, USER_BYTES_CHANGE, USER_PAGE_GONE,
 };
 use system::Command;
 use verifier::counted;
@@ -30,6 +30,7 @@ const WORDS: &[(u16, Words)] = &[
         format!("the system buffer of request {number} holds other bytes behind the input")
     }),
     (PREEMPTION.number, |number, _| format!("a switch at kernel call {number}")),
+    (FIRST_CALLER.number, |_, answer| format!("caller {} begins", answer.saturating_add(1))),
     (TURN_LENGTH.number, |number, answer| {
         format!("turn {number} ends after {}", counted(answer, "instruction"))
     }),
@@ -60,6 +61,10 @@ const WORDS: &[(u16, Words)] = &[
     (REQUEST_ELSEWHERE.number, |number, _| format!("request {number} comes from another process")),
 ];
 
+/// Kinds that only name instructions.
+const CHANGE_NOTHING: [u16; 3] =
+    [LIST_PREEMPTIONS.number, FREE_INSTRUCTION.number, COMPARISON.number];
+
 /// A deviation in words; `None` if it changes nothing. `place` names offsets in the image.
 fn in_words(deviation: Deviation, place: impl Fn(u32) -> String) -> Option<String> {
     let Deviation { kind, ordinal, answer } = deviation;
@@ -71,7 +76,7 @@ fn in_words(deviation: Deviation, place: impl Fn(u32) -> String) -> Option<Strin
             _ => format!("a switch in {}, arrival {answer}", place(ordinal)),
         });
     }
-    if [LIST_PREEMPTIONS.number, FREE_INSTRUCTION.number].contains(&kind) {
+    if CHANGE_NOTHING.contains(&kind) {
         return None;
     }
     let words = || {
@@ -104,25 +109,47 @@ impl Campaign<'_> {
                 !matches!(command, Command::Idle { .. } | Command::Close { .. } | Command::Unload)
             };
             let begun = script.commands.iter().take(run.asked_at.len()).filter(is_told);
-            let words: Vec<String> =
-                begun.map(|command| request::in_words(command, Some(script))).collect();
-            list.push(words.join(", then "));
+            let words = begun.map(|command| request::in_words(command, Some(script)));
+            list.push(one_after_the_other(words));
         }
         list
     }
 }
 
+/// Requests in their order; the same again and again is said once.
+fn one_after_the_other(words: impl Iterator<Item = String>) -> String {
+    let mut list: Vec<(String, usize)> = Vec::new();
+    for word in words {
+        match list.last_mut() {
+            Some((last, times)) if *last == word => *times += 1,
+            _ => list.push((word, 1)),
+        }
+    }
+    let in_words = |(word, times): (String, usize)| match times {
+        1 => word,
+        _ => format!("{times} times {word}"),
+    };
+    list.into_iter().map(in_words).collect::<Vec<_>>().join(", then ")
+}
+
 #[cfg(test)]
 mod tests {
     use choice_tape::Deviation;
-    use events::{CHOICE_KINDS, FREE_INSTRUCTION, LIST_PREEMPTIONS};
+    use events::CHOICE_KINDS;
 
-    use super::in_words;
+    use super::{CHANGE_NOTHING, in_words, one_after_the_other};
+
+    #[test]
+    fn the_same_again_is_counted() {
+        let requests = ["open", "read", "read", "read", "close", "read"].map(str::to_owned);
+        let words = one_after_the_other(requests.into_iter());
+        assert_eq!(words, "open, then 3 times read, then close, then read");
+        assert_eq!(one_after_the_other(std::iter::empty()), "");
+    }
 
     #[test]
     fn every_kind_has_words() {
-        let changes_nothing = [LIST_PREEMPTIONS, FREE_INSTRUCTION];
-        for kind in CHOICE_KINDS.iter().filter(|kind| !changes_nothing.contains(kind)) {
+        for kind in CHOICE_KINDS.iter().filter(|kind| !CHANGE_NOTHING.contains(&kind.number)) {
             let deviation = Deviation { kind: kind.number, ordinal: 6, answer: 1 };
             let words = in_words(deviation, |rva| format!("here+{rva}"));
             let words = words.expect("the answer is a deviation");

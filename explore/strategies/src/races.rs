@@ -12,7 +12,7 @@ mod torn;
 mod update;
 
 use choice_tape::Deviation;
-use events::{DataRace, NO_SWITCH, RacingAccess, SWITCH_POINT, SharedKind};
+use events::{DataRace, FIRST_CALLER, NO_SWITCH, RacingAccess, SWITCH_POINT, SharedKind};
 use guest_memory::GuestAddr;
 use rulebook::race::words;
 use system::Command;
@@ -40,6 +40,8 @@ struct Shared {
     races: Vec<DataRace>,
     /// The shared pages.
     pages: Vec<GuestAddr>,
+    /// Who of several callers begins.
+    order: Vec<Deviation>,
     /// What rules say all the same, and where.
     findings: Vec<(&'static Rule, GuestAddr)>,
 }
@@ -62,12 +64,57 @@ impl Campaign<'_> {
         script: usize,
         only: Option<&[Deviation]>,
     ) -> Result<(), String> {
-        let Some(shared) = self.races_of(script)? else { return Ok(()) };
-        self.hunt_torn_values(script, &shared, only)?;
+        let orders = self.orders_of(script);
+        let mut known = Vec::new();
+        for order in &orders {
+            let Some(mut shared) = self.races_of(script, order)? else { continue };
+            let pair = |race: &DataRace| {
+                let (a, b) = pair_of(race);
+                (a.min(b), a.max(b))
+            };
+            shared.races.retain(|race| !known.contains(&pair(race)));
+            known.extend(shared.races.iter().map(pair));
+            // Whoever begins may hide from the others what nothing else orders; and who is over
+            // before another one begins cannot be interrupted by him.
+            let others = orders.iter().filter(|other| *other != order);
+            for proven in [order].into_iter().chain(others) {
+                shared.order.clone_from(proven);
+                self.hunt_shown_races(script, &shared, only)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The deviations by which one or another of several callers begins.
+    fn orders_of(&self, script: usize) -> Vec<Vec<Deviation>> {
+        let commands = self.scripts.get(script).map(|script| &script.commands);
+        let mut together = commands.into_iter().flatten().filter_map(|command| match command {
+            Command::Together(list) => Some(list.as_slice()),
+            _ => None,
+        });
+        let mut orders = vec![Vec::new()];
+        if let (Some([a, b, ..]), None) = (together.next(), together.next())
+            && !is_alike(a, b)
+            && !self.is_left_out(FIRST_CALLER.name)
+        {
+            orders.push(vec![Deviation { kind: FIRST_CALLER.number, ordinal: 0, answer: 1 }]);
+        }
+        orders
+    }
+
+    /// Forces the races that a script shows.
+    fn hunt_shown_races(
+        &mut self,
+        script: usize,
+        shared: &Shared,
+        only: Option<&[Deviation]>,
+    ) -> Result<(), String> {
+        let order = shared.order.as_slice();
+        self.hunt_torn_values(script, shared, only)?;
         let most_runs = self.results.runs.saturating_add(MOST_RUNS);
         for race in shared.races.iter().take(MOST_RACES) {
-            let pair = (race.earlier.ip, race.later.ip);
-            let tried = self.races_tried.entry(pair).or_default();
+            let pair = pair_of(race);
+            let tried = self.races_tried.entry((pair, order.is_empty())).or_default();
             *tried += 1;
             if only.is_none() && *tried > MOST_SCRIPTS {
                 continue;
@@ -75,7 +122,7 @@ impl Campaign<'_> {
             for attempt in attempts(race) {
                 let update = update::of(self.target, self.image_base, attempt.delayed.ip);
                 let read = update.map(|update| GuestAddr(update.read));
-                let Some(deviations) = self.deviations_of(attempt, read) else { continue };
+                let Some(deviations) = self.deviations_of(attempt, read, order) else { continue };
                 if only.is_some_and(|only| only != deviations) {
                     continue;
                 }
@@ -83,9 +130,11 @@ impl Campaign<'_> {
                 if only.is_none() && is_used_up {
                     return Ok(());
                 }
-                let forced = lost::Forced { script, attempt, deviations: &deviations, update };
-                if self.try_attempt(&forced, &shared)? {
-                    self.races_tried.insert(pair, MOST_SCRIPTS);
+                let forced =
+                    lost::Forced { script, attempt, deviations: &deviations, order, update };
+                if self.try_attempt(&forced, shared)? {
+                    self.races_tried.insert((pair, true), MOST_SCRIPTS);
+                    self.races_tried.insert((pair, false), MOST_SCRIPTS);
                     break;
                 }
             }
@@ -100,29 +149,36 @@ impl Campaign<'_> {
     }
 
     /// The pairs of accesses that nothing orders; `None` if there are none.
-    fn races_of(&mut self, script: usize) -> Result<Option<Shared>, String> {
+    fn races_of(&mut self, script: usize, order: &[Deviation]) -> Result<Option<Shared>, String> {
         let mut watch = Watch::default();
         self.results.runs += 1;
-        let first = self.run_watched(script, MarkSet::First, &[], Some(&watch))?;
+        let first = self.run_watched(script, MarkSet::First, order, Some(&watch))?;
         if first.watched.pages.is_empty() {
             return Ok(None);
         }
         watch.pages.clone_from(&first.watched.pages);
         self.results.runs += 1;
-        let second = self.run_watched(script, MarkSet::First, &[], Some(&watch))?;
+        let second = self.run_watched(script, MarkSet::First, order, Some(&watch))?;
         let races = second.ledgers.races().to_vec();
         let findings = second.findings.iter().map(|found| (found.rule, found.site_ip)).collect();
-        Ok((!races.is_empty()).then_some(Shared { races, pages: watch.pages, findings }))
+        let (order, pages) = (order.to_vec(), watch.pages);
+        Ok((!races.is_empty()).then_some(Shared { races, pages, order, findings }))
     }
 
     /// The switch of an attempt; the other side is reported, and the read of the update.
-    fn deviations_of(&self, attempt: Attempt, read: Option<GuestAddr>) -> Option<Vec<Deviation>> {
+    fn deviations_of(
+        &self,
+        attempt: Attempt,
+        read: Option<GuestAddr>,
+        order: &[Deviation],
+    ) -> Option<Vec<Deviation>> {
         let kind = SWITCH_POINT.number;
         let ordinal = self.rva_of(attempt.delayed.ip)?;
-        let mut list = vec![Deviation { kind, ordinal, answer: attempt.arrival }];
+        let mut list = order.to_vec();
+        list.push(Deviation { kind, ordinal, answer: attempt.arrival });
         for reported in [Some(attempt.other.ip), read].into_iter().flatten() {
             let ordinal = self.rva_of(reported)?;
-            if list.iter().all(|known| known.ordinal != ordinal) {
+            if list.iter().all(|known| (known.kind, known.ordinal) != (kind, ordinal)) {
                 list.push(Deviation { kind, ordinal, answer: NO_SWITCH });
             }
         }
@@ -174,6 +230,29 @@ impl Campaign<'_> {
         let finding = self.finding(raw, id, &recorded, request.as_ref());
         self.show(raw, finding);
         Ok(())
+    }
+}
+
+fn pair_of(race: &DataRace) -> (GuestAddr, GuestAddr) {
+    (race.earlier.ip, race.later.ip)
+}
+
+/// Whether two callers do the same, each with a file of his own.
+fn is_alike(a: &Command, b: &Command) -> bool {
+    match (a, b) {
+        (Command::Read { buffer: x, .. }, Command::Read { buffer: y, .. })
+        | (Command::Write { buffer: x, .. }, Command::Write { buffer: y, .. }) => x == y,
+        (
+            Command::DeviceControl { code: x, input: x_input, .. },
+            Command::DeviceControl { code: y, input: y_input, .. },
+        ) => x == y && x_input == y_input,
+        (Command::Sequence(x), Command::Sequence(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| is_alike(x, y))
+        }
+        (Command::Open { path: x, .. }, Command::Open { path: y, .. }) => x == y,
+        (Command::Close { .. }, Command::Close { .. })
+        | (Command::Cancel { .. }, Command::Cancel { .. }) => true,
+        _ => false,
     }
 }
 

@@ -29,6 +29,9 @@ const MOST_EVENTS: u64 = 20_000_000;
 /// Deviations that are tried one by one; a token holds no more.
 pub(crate) const MOST_DEVIATIONS: usize = 256;
 
+/// Deviations that are also left out two at a time, whatever stands between them.
+const MOST_IN_TWOS: usize = 16;
+
 /// Kinds of deviations that stand for a whole schedule.
 const SCHEDULES: [u16; 3] = [PRIORITY_SCHEDULE.number, RANDOM_SCHEDULE.number, LOCK_STEP.number];
 /// Kinds whose deviations are found by comparing runs, and are few: only moves beside them may go.
@@ -239,12 +242,34 @@ impl Shrinker<'_, '_> {
             }
             chunk = if has_changed && chunk == 1 { 1 } else { chunk / 2 };
         }
+        self.drop_two_deviations()
+    }
+
+    /// Leaves out two deviations at a time, those near each other first: one switch and the one
+    /// that leads back need each other.
+    fn drop_two_deviations(&mut self) -> Result<(), String> {
+        let mut distance = 1;
+        while distance < self.best.deviations.len() && self.best.deviations.len() <= MOST_IN_TWOS {
+            let mut has_changed = false;
+            let mut first = 0;
+            while first + distance < self.best.deviations.len() && self.runs_left > 0 {
+                let mut candidate = self.best.clone();
+                candidate.deviations.remove(first + distance);
+                candidate.deviations.remove(first);
+                match self.try_candidate(candidate)? {
+                    true => has_changed = true,
+                    false => first += 1,
+                }
+            }
+            distance = if has_changed { 1 } else { distance + 1 };
+        }
         Ok(())
     }
 
     /// Leaves out requests, the last first.
     fn drop_requests(&mut self, result: &RunResult) -> Result<(), String> {
-        if !has_several_requests(&self.script) {
+        let parts = self.script.commands.iter().flat_map(Command::parts);
+        if parts.filter(|command| is_request(command)).count() < 2 {
             return Ok(());
         }
         let firsts = reduced::first_numbers(&self.script);
@@ -319,9 +344,13 @@ impl Shrinker<'_, '_> {
     }
 }
 
-/// Whether there may be requests that a finding does not need.
+/// Whether a script has several steps with requests.
 pub(crate) fn has_several_requests(script: &Script) -> bool {
-    let is_request = |command: &&Command| match command {
+    script.commands.iter().filter(|command| is_request(command)).count() > 1
+}
+
+fn is_request(command: &Command) -> bool {
+    match command {
         Command::Read { .. }
         | Command::Write { .. }
         | Command::DeviceControl { .. }
@@ -337,6 +366,5 @@ pub(crate) fn has_several_requests(script: &Script) -> bool {
         | Command::Idle { .. }
         | Command::Interrupt { .. }
         | Command::Shutdown => false,
-    };
-    script.commands.iter().filter(is_request).count() > 1
+    }
 }

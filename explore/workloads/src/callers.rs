@@ -23,6 +23,10 @@ const PREPARED_PAIR: &str = "prepared_pair";
 /// A pending request is cancelled beside another request, or twice at once. Source: "Canceling
 /// IRPs": an IRP may be cancelled at any time; "Synchronizing IRP Cancellation".
 const CANCEL_BESIDE: &str = "cancel_beside";
+/// The same request again and again on one file, more often than small tables have room. Source:
+/// "DispatchRead, DispatchWrite, and DispatchReadWrite Routines": nothing bounds how many requests
+/// a caller makes.
+const MANY_REQUESTS: &str = "many_requests";
 /// A name that the image holds and that no device has yet is opened after a request, or beside it.
 /// Source: "Creating a Device Object": once `DO_DEVICE_INITIALIZING` is clear, a device may be
 /// opened.
@@ -30,7 +34,7 @@ const LATER_NAME: &str = "later_name";
 
 /// All of them.
 pub(crate) const ALL: &[&str] =
-    &[MANY_CALLERS, WHOLE_LIVES, PREPARED_PAIR, CANCEL_BESIDE, LATER_NAME];
+    &[MANY_CALLERS, WHOLE_LIVES, PREPARED_PAIR, CANCEL_BESIDE, LATER_NAME, MANY_REQUESTS];
 
 /// One second.
 const SECOND_100NS: u64 = 10_000_000;
@@ -40,6 +44,8 @@ const KINDS: (usize, usize) = (4, 8);
 const PREPARED: (usize, usize) = (16, 60);
 /// Scripts with a cancel beside another request, by default and deep.
 const CANCELS: (usize, usize) = (20, 60);
+/// Requests that one caller makes one after the other.
+const MANY: usize = 20;
 /// Names of later devices.
 const LATER_NAMES: usize = 2;
 
@@ -62,6 +68,7 @@ pub(crate) fn of_device(target: &Target<'_>, extent: Extent) -> Vec<Script> {
         add(CANCEL_BESIDE, callers.cancels());
     }
     add(LATER_NAME, callers.later_names());
+    add(MANY_REQUESTS, callers.many_requests());
     list
 }
 
@@ -120,6 +127,18 @@ impl Callers<'_> {
             list.extend(self.kinds.iter().map(|kind| together(4, kind)));
         }
         list
+    }
+
+    fn many_requests(&self) -> Vec<Script> {
+        let [file, ..] = FILES;
+        let many = |(name, request): &Kind<'_>| {
+            // One that waits keeps the others of a synchronous file from the driver.
+            let mut commands = vec![self.target.open(file, CallMode::Synchronous)];
+            commands.extend((0..MANY).map(|_| request(file)));
+            commands.extend([idle(), close(file)]);
+            self.script(&format!("{MANY} times {name}"), commands)
+        };
+        self.part(self.kinds.iter().collect(), KINDS).into_iter().map(many).collect()
     }
 
     /// What a caller does from its open to its close.
@@ -238,6 +257,17 @@ impl Callers<'_> {
             list.push(self.script(&format!("{name} cancelled twice at once"), commands));
         }
         let mut list = self.part(list, CANCELS);
+        list.extend(self.part(self.kinds.iter().collect(), KINDS).into_iter().map(|kind| {
+            let (name, request) = kind;
+            let request = || request(first);
+            let one = vec![request(), cancel(first)];
+            let other = vec![request(), close(first)];
+            let together =
+                Command::Together(vec![Command::Sequence(one), Command::Sequence(other)]);
+            let mut commands = vec![self.open(first), together];
+            commands.push(idle());
+            self.script(&format!("{name} cancelled by one caller, closed by another"), commands)
+        }));
         if self.is_deep() {
             for (name, request) in self.kinds {
                 let files = [first, other];
@@ -284,7 +314,7 @@ mod tests {
 
     use system::{Command, DeviceAccess, DeviceInfo};
 
-    use crate::{Extent, Facts, MarkSet, Script, plan};
+    use crate::{Extent, Facts, Learned, MarkSet, Script, plan};
 
     fn scripts(facts: &Facts, extent: Extent) -> Vec<Script> {
         let device = DeviceInfo {
@@ -295,7 +325,7 @@ mod tests {
             is_exclusive: false,
             access: DeviceAccess::Default,
         };
-        plan(facts, &[device], MarkSet::First, extent)
+        plan((facts, &Learned::default()), &[device], MarkSet::First, extent)
     }
 
     fn count(scripts: &[Script], family: &str) -> usize {
@@ -307,7 +337,7 @@ mod tests {
         let facts = Facts { codes: vec![0x22_2000], ..Facts::default() };
         let usual = scripts(&facts, Extent::Usual);
         let counts = super::ALL.iter().map(|family| count(&usual, family)).collect::<Vec<_>>();
-        assert_eq!(counts, [3, 5, 9, 0, 0]);
+        assert_eq!(counts, [3, 5, 9, 0, 0, 3]);
         let facts = Facts {
             codes: (0..40).map(|n| 0x22_2000 + 4 * n).collect(),
             names: vec![r"\??\Later".into(), r"\??\sample".into(), r"\Device\Later".into()],
@@ -316,7 +346,7 @@ mod tests {
         };
         let usual = scripts(&facts, Extent::Usual);
         let counts = super::ALL.iter().map(|family| count(&usual, family)).collect::<Vec<_>>();
-        assert_eq!(counts, [4, 6, 16, 20, 8]);
+        assert_eq!(counts, [4, 6, 16, 24, 8, 4]);
         // The deep ones stand behind all others, so that numbers stay.
         let deep = scripts(&facts, Extent::Deep);
         assert_eq!(deep.get(..usual.len()), Some(usual.as_slice()));

@@ -8,10 +8,14 @@ mod callers;
 mod content;
 mod facts;
 mod families;
+mod learned;
 mod lengths;
 mod pairs;
 mod plan;
 
 pub use content::MarkSet;
 pub use facts::Facts;
+pub use learned::{
+    Answer, Base, Comparison, Form, Known, Learned, Lesson, Request, lessons, next_forms,
+};
 pub use plan::{Extent, Script, family_names, plan};

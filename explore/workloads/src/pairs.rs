@@ -3,9 +3,7 @@
 use system::{CallMode, Command, FileRef};
 
 use crate::{
-    Script,
-    content::Filling,
-    lengths,
+    Request, Script, learned,
     plan::{Target, script},
 };
 
@@ -29,40 +27,19 @@ pub(crate) fn of_device(target: &Target<'_>) -> Vec<Script> {
     pairs.filter_map(|(a, b)| Some(pair(target, kinds.get(a)?, kinds.get(b)?))).collect()
 }
 
+/// The kinds of request of a device, those that its driver was seen to serve first.
 pub(crate) fn kinds<'a>(target: &'a Target<'_>) -> Vec<Kind<'a>> {
-    let typical = lengths::of_transfers(target.facts).first().copied().unwrap_or(8);
-    let mut kinds: Vec<Kind<'a>> = vec![
-        (
-            "read".to_owned(),
-            Box::new(move |file| Command::Read {
-                file,
-                buffer: target.zeros(typical),
-                offset_bytes: 0,
-            }),
-        ),
-        (
-            "write".to_owned(),
-            Box::new(move |file| Command::Write {
-                file,
-                buffer: target.user(typical, Filling::SmallNumbers),
-                offset_bytes: 0,
-            }),
-        ),
-    ];
-    // A driver that looks at no code serves every one.
-    let any = [target.any_code()];
-    let codes = if target.facts.codes.is_empty() { &any[..] } else { &target.facts.codes };
-    for &code in codes {
-        let typical = lengths::of_code(target.facts, code).first().copied().unwrap_or(8);
-        let request = move |file| Command::DeviceControl {
-            file,
-            code,
-            input: target.user(typical, Filling::SmallNumbers),
-            output: target.zeros(typical),
-        };
-        kinds.push((format!("control code {code:#010x}"), Box::new(request)));
-    }
-    kinds
+    let codes = target.codes().into_iter().map(Request::Control);
+    let mut requests: Vec<Request> =
+        [Request::Read, Request::Write].into_iter().chain(codes).collect();
+    let answer = |request: &Request| target.known(*request).map(|known| known.answer);
+    requests.sort_by_key(|request| answer(request).unwrap_or_default());
+    let kind = |request: Request| -> Kind<'a> {
+        let form = learned::likeliest(target, request);
+        let make = move |file| learned::command(target, request, &form, file);
+        (learned::in_words(request), Box::new(make))
+    };
+    requests.into_iter().map(kind).collect()
 }
 
 fn pair(target: &Target<'_>, a: &Kind<'_>, b: &Kind<'_>) -> Script {

@@ -3,9 +3,9 @@
 use system::{BufferSpec, CallMode, Command, DeviceInfo, FileRef};
 
 use crate::{
-    Facts, MarkSet, callers,
+    Facts, Form, Known, Learned, MarkSet, Request, callers,
     content::Filling,
-    families,
+    families, learned,
     lengths::{self, PAGE},
     pairs,
 };
@@ -52,11 +52,16 @@ const OTHER_FILE: FileRef = FileRef(2);
 
 /// Lists the runs. Lanes (one per control code, one for reads ...) take turns, so that a bound on
 /// the number of runs cuts all of them alike.
-pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet, extent: Extent) -> Vec<Script> {
+pub fn plan(
+    (facts, learned): (&Facts, &Learned),
+    devices: &[DeviceInfo],
+    marks: MarkSet,
+    extent: Extent,
+) -> Vec<Script> {
     let later_names = later_names(facts, devices);
     let target = |device| {
-        let (path, later_names) = (path_of(device)?, later_names.as_slice());
-        Some(Target { path, device, facts, marks, later_names })
+        let path = path_of(device)?;
+        Some(Target::new(path, device, facts, marks, &later_names, learned))
     };
     let targets: Vec<Target<'_>> = devices.iter().filter_map(target).collect();
     let mut lanes = vec![vec![script("load and unload".to_owned(), Vec::new())]];
@@ -75,6 +80,7 @@ pub fn plan(facts: &Facts, devices: &[DeviceInfo], marks: MarkSet, extent: Exten
     scripts.extend(targets.iter().flat_map(pairs::of_device));
     scripts.extend(targets.iter().flat_map(families::of_device));
     scripts.extend(targets.iter().flat_map(|target| callers::of_device(target, Extent::Usual)));
+    scripts.extend(targets.iter().flat_map(Target::learned_scripts));
     if extent == Extent::Deep {
         scripts.extend(targets.iter().flat_map(|target| callers::of_device(target, Extent::Deep)));
     }
@@ -94,7 +100,7 @@ fn later_names(facts: &Facts, devices: &[DeviceInfo]) -> Vec<String> {
 }
 
 /// A path by which user mode reaches the device: a link, or its name.
-fn path_of(device: &DeviceInfo) -> Option<&str> {
+pub(crate) fn path_of(device: &DeviceInfo) -> Option<&str> {
     let path = device.links.first().unwrap_or(&device.name).as_str();
     (!path.is_empty()).then_some(path)
 }
@@ -115,7 +121,7 @@ fn take_turns(lanes: Vec<Vec<Script>>) -> Vec<Script> {
 }
 
 /// A device, and how it is reached.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) path: &'a str,
     device: &'a DeviceInfo,
@@ -123,9 +129,73 @@ pub(crate) struct Target<'a> {
     marks: MarkSet,
     /// Names that a device may get later.
     pub(crate) later_names: &'a [String],
+    learned: &'a Learned,
+}
+
+/// What drivers with no code of their own are asked for: one that looks at no code serves every
+/// one.
+const ANY_FUNCTION: u32 = 0x2000;
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(
+        path: &'a str,
+        device: &'a DeviceInfo,
+        facts: &'a Facts,
+        marks: MarkSet,
+        later_names: &'a [String],
+        learned: &'a Learned,
+    ) -> Self {
+        Self { path, device, facts, marks, later_names, learned }
+    }
+
+    /// What was learned of a kind of request.
+    pub(crate) fn known(&self, request: Request) -> Option<&'a Known> {
+        self.learned.get(&(self.path.to_owned(), request))
+    }
 }
 
 impl Target<'_> {
+    /// The control codes that are worth a request.
+    pub(crate) fn codes(&self) -> Vec<u32> {
+        match self.facts.codes.is_empty() {
+            true => vec![self.any_code()],
+            false => self.facts.codes.clone(),
+        }
+    }
+
+    /// Requests with learned numbers, requests that are served after others, and two forms of one
+    /// kind at once.
+    fn learned_scripts(&self) -> Vec<Script> {
+        let mut list = Vec::new();
+        let of_device = self.learned.iter().filter(|((path, _), _)| path == self.path);
+        for ((_, request), known) in of_device {
+            let name = learned::in_words(*request);
+            let command = |form, file| learned::command(self, *request, form, file);
+            for form in &known.telling {
+                list.push(self.one(format!("{name} with learned numbers"), command(form, FILE)));
+            }
+            if let Some((first, first_form, form)) = &known.after {
+                let before = learned::command(self, *first, first_form, FILE);
+                let open = self.open(FILE, CallMode::Synchronous);
+                let close = Command::Close { file: FILE };
+                let about = format!("{} before {name} of {}", learned::in_words(*first), self.path);
+                list.push(script(about, vec![open, before, command(form, FILE), close]));
+            }
+            let likeliest = learned::likeliest(self, *request);
+            let forms: Vec<&Form> = [&likeliest].into_iter().chain(&known.others).collect();
+            for pair in forms.windows(2) {
+                let [a, b] = pair else { continue };
+                let each = |file| self.open(file, CallMode::Synchronous);
+                let mut commands = vec![each(FILE), each(OTHER_FILE)];
+                commands.push(Command::Together(vec![command(a, FILE), command(b, OTHER_FILE)]));
+                commands.push(Command::Idle { time_100ns: SECOND_100NS });
+                commands.extend([FILE, OTHER_FILE].map(|file| Command::Close { file }));
+                list.push(script(format!("two forms of {name} of {}", self.path), commands));
+            }
+        }
+        list
+    }
+
     pub(crate) fn open(&self, file: FileRef, mode: CallMode) -> Command {
         self.open_path(file, self.path.to_owned(), mode)
     }
@@ -333,7 +403,7 @@ impl Target<'_> {
 
     /// A control code of the device's type.
     pub(crate) fn any_code(&self) -> u32 {
-        self.device.device_type << 16 | 0x2000
+        self.device.device_type << 16 | ANY_FUNCTION
     }
 
     pub(crate) fn user(&self, length_bytes: u32, filling: Filling) -> BufferSpec {
@@ -361,7 +431,7 @@ mod tests {
     use system::{BufferSpec, Command, DeviceAccess, DeviceInfo};
 
     use super::plan;
-    use crate::{Extent, Facts, MarkSet};
+    use crate::{Extent, Facts, Learned, MarkSet};
 
     fn device(flags: u32) -> DeviceInfo {
         DeviceInfo {
@@ -376,7 +446,7 @@ mod tests {
 
     fn requests(flags: u32, code: u32) -> Vec<Command> {
         let facts = Facts { codes: vec![code], ..Facts::default() };
-        plan(&facts, &[device(flags)], MarkSet::First, Extent::Deep)
+        plan((&facts, &Learned::default()), &[device(flags)], MarkSet::First, Extent::Deep)
             .into_iter()
             .flat_map(|script| script.commands)
             .collect()
@@ -411,7 +481,9 @@ mod tests {
     #[test]
     fn every_script_ends_with_the_unload_and_closes_what_it_opens() {
         let facts = Facts { codes: vec![0x22_2003, 0x22_2004], ..Facts::default() };
-        for script in plan(&facts, &[device(0)], MarkSet::First, Extent::Deep) {
+        for script in
+            plan((&facts, &Learned::default()), &[device(0)], MarkSet::First, Extent::Deep)
+        {
             assert_eq!(script.commands.last(), Some(&Command::Unload), "{}", script.about);
             let each = script.commands.iter().flat_map(Command::parts);
             let each: Vec<&Command> = each.collect();
@@ -429,7 +501,10 @@ mod tests {
     fn mark_sets_differ_in_marks_only() {
         let facts = Facts { codes: vec![0x22_2003], ..Facts::default() };
         let about = |set| -> Vec<String> {
-            plan(&facts, &[device(0)], set, Extent::Deep).into_iter().map(|s| s.about).collect()
+            plan((&facts, &Learned::default()), &[device(0)], set, Extent::Deep)
+                .into_iter()
+                .map(|s| s.about)
+                .collect()
         };
         assert_eq!(about(MarkSet::First), about(MarkSet::Second));
     }

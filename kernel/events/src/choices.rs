@@ -226,6 +226,17 @@ pub const LOCK_STEP: ChoiceKind = ChoiceKind { number: 110, name: "lock_step" };
 /// Source: as for [`PREEMPTION`].
 pub const FREE_INSTRUCTION: ChoiceKind = ChoiceKind { number: 111, name: "free_instruction" };
 
+/// Which of several callers that act at once begins? Options: as many as there are; the others
+/// follow in their order, from the first again behind the last. Asked by each such command.
+///
+/// Source: as for [`PREEMPTION`]: nothing promises that one of two callers is ahead of the other.
+pub const FIRST_CALLER: ChoiceKind = ChoiceKind { number: 121, name: "first_caller" };
+
+/// Reports what this instruction compares each time it is reached. The ordinal is its offset in
+/// the first driver's image. Never asked, and it changes nothing: a tape sets such points while
+/// the requests of a driver are learned.
+pub const COMPARISON: ChoiceKind = ChoiceKind { number: 120, name: "comparison" };
+
 /// Which of the ready threads of highest priority goes on? Options: as many as there are, in the
 /// order in which they became ready. Asked when a processor takes one and there are several.
 ///
@@ -334,6 +345,8 @@ pub const CHOICE_KINDS: &[ChoiceKind] = &[
     START_PROCESSOR,
     LOCK_STEP,
     FREE_INSTRUCTION,
+    COMPARISON,
+    FIRST_CALLER,
 ];
 
 /// How bytes of user memory change before a touch.

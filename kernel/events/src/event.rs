@@ -4,12 +4,12 @@ use guest_memory::GuestAddr;
 use nt_abi::Irql;
 
 use crate::{
-    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn,
+    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, Comparison, DataRace, EntryPoint, EntryReturn,
     ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck, IrqlChange,
     IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife, LockRelease,
-    LockRequest, MemoryFault, MutexAbandon, PoolAllocate, PoolFree, Preemption, Privileged,
-    Question, ReadLockWrite, Region, RegionFault, ResourceTaken, Standstill, SwitchPoint,
-    TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
+    LockRequest, MemoryFault, MutexAbandon, PendingLost, PoolAllocate, PoolFree, Preemption,
+    Privileged, Question, ReadLockWrite, Region, RegionFault, ResourceTaken, Standstill,
+    SwitchPoint, TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
 };
 
 /// Ordinal of an event within its run, from 1.
@@ -148,6 +148,10 @@ events! {
     SwitchPoint(SwitchPoint),
     /// Somebody else goes on, or could.
     Preemption(Preemption),
+    /// The pending mark of an IRP is lost on its way up.
+    PendingLost(PendingLost),
+    /// The driver compares two numbers where the tape asks for it.
+    Comparison(Comparison),
     /// The system stops with a bug check.
     BugCheckRaised(BugCheckRaised),
 }

@@ -88,6 +88,15 @@ pub struct IrpReturn {
     pub was_forwarded: bool,
 }
 
+/// On the way up an IRP leaves a stack location without the pending mark, whose dispatch routine
+/// passed it down and returned `STATUS_PENDING`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PendingLost {
+    pub irp: IrpId,
+    /// When that routine returned.
+    pub returned: Seq,
+}
+
 /// `IoCompleteRequest`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IrpComplete {
@@ -150,6 +159,8 @@ pub enum Resource {
     SymbolicLink(String),
     /// A handle; what it refers to.
     Handle(String),
+    /// A reference to an object by pointer; what it refers to.
+    Reference(String),
     /// A pool block: length and tag.
     Pool {
         size_bytes: u64,
@@ -167,7 +178,8 @@ pub enum Resource {
     Callback(&'static str),
 }
 
-/// A driver took a resource: a device object, a symbolic link, a handle. Pool has its own event.
+/// A driver took a resource: a device object, a symbolic link, a handle, a reference. Pool has its
+/// own event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceTaken {
     /// What.

@@ -257,3 +257,16 @@ pub struct LimitBroken {
     /// Where the IRQL was raised last.
     pub raised: Option<Seq>,
 }
+
+/// The driver compares two numbers, at an instruction that the tape names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where.
+    pub at: GuestAddr,
+    /// What stands on the left of the comparison.
+    pub left: u64,
+    /// What it is compared with.
+    pub right: u64,
+    /// The width of both: 1, 2, 4 or 8.
+    pub size_bytes: u8,
+}

@@ -1,6 +1,6 @@
 //! Who listens to events.
 
-use std::fmt::Debug;
+use std::{any::Any, fmt::Debug};
 
 use crate::{Event, Origin};
 
@@ -13,14 +13,16 @@ pub enum Verdict {
     Stop,
 }
 
-/// Listens to every event of a run; part of the machine's state, so it can be copied.
+/// Listens to every event of a run; part of the machine's state, so it goes back with it.
 pub trait Observer: Debug + Send {
     /// Hears one event before its consequence.
     fn observe(&mut self, origin: &Origin, event: &Event) -> Verdict;
-    /// Copies itself, for a snapshot.
-    fn boxed_clone(&self) -> Box<dyn Observer>;
+    /// Copies what it noted, for a snapshot.
+    fn capture(&mut self) -> Box<dyn Any + Send>;
+    /// Goes back to a copy of its own.
+    fn restore(&mut self, copy: &(dyn Any + Send));
     /// Itself, so that the owner of the run gets its own type back.
-    fn as_any(&mut self) -> &mut dyn std::any::Any;
+    fn as_any(&mut self) -> &mut dyn Any;
 }
 
 /// Hears nothing.
@@ -32,11 +34,13 @@ impl Observer for Silent {
         Verdict::Continue
     }
 
-    fn boxed_clone(&self) -> Box<dyn Observer> {
-        Box::new(*self)
+    fn capture(&mut self) -> Box<dyn Any + Send> {
+        Box::new(())
     }
 
-    fn as_any(&mut self) -> &mut dyn std::any::Any {
+    fn restore(&mut self, _: &(dyn Any + Send)) {}
+
+    fn as_any(&mut self) -> &mut dyn Any {
         self
     }
 }

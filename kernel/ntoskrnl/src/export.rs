@@ -77,7 +77,8 @@ pub enum TrapTarget {
 #[derive(Clone, Debug)]
 pub struct ExportTable {
     targets: Arc<Vec<TrapTarget>>,
-    by_name: Arc<BTreeMap<(String, String), GuestAddr>>,
+    /// By module in lower case, and name.
+    by_name: Arc<BTreeMap<String, BTreeMap<String, GuestAddr>>>,
 }
 
 /// Bytes between two trap addresses.
@@ -112,7 +113,7 @@ impl ExportTable {
     /// the API set of Windows 10 lets them.
     pub fn find(&self, module: &str, name: &str) -> Option<GuestAddr> {
         let module = module.to_ascii_lowercase();
-        let of = |m: &str| self.by_name.get(&(m.to_owned(), name.to_owned())).copied();
+        let of = |m: &str| self.by_name.get(m)?.get(name).copied();
         of(&module).or_else(|| match module.as_str() {
             "hal.dll" => of("ntoskrnl.exe"),
             "ntoskrnl.exe" => of("hal.dll"),
@@ -122,18 +123,18 @@ impl ExportTable {
 
     /// Registers a name: a variable's, if nothing stands at its address.
     pub fn add_data(&mut self, module: &str, name: &str, at: GuestAddr) {
-        let key = (module.to_owned(), name.to_owned());
-        Arc::make_mut(&mut self.by_name).insert(key, at);
+        let by_name = Arc::make_mut(&mut self.by_name);
+        by_name.entry(module.to_owned()).or_default().insert(name.to_owned(), at);
     }
 
     /// Gives an import that nobody models a trap of its own; the same name gets the same trap.
     pub fn trap(&mut self, module: &str, name: &str) -> GuestAddr {
-        let key = (module.to_ascii_lowercase(), name.to_owned());
-        if let Some(&at) = self.by_name.get(&key) {
+        let module = module.to_ascii_lowercase();
+        if let Some(&at) = self.by_name.get(&module).and_then(|names| names.get(name)) {
             return at;
         }
-        let at = self.push(TrapTarget::Unmodelled(format!("{}!{name}", key.0)));
-        Arc::make_mut(&mut self.by_name).insert(key, at);
+        let at = self.push(TrapTarget::Unmodelled(format!("{module}!{name}")));
+        self.add_data(&module, name, at);
         at
     }
 

@@ -78,7 +78,7 @@ pub struct Spin {
 }
 
 /// Where to continue: plain data on a guest thread.
-pub trait Frame: Send + Debug {
+pub trait Frame: Send + Sync + Debug {
     /// Goes on with the value that arrived.
     fn resume(self: Box<Self>, k: &mut Kernel, value: u64) -> CallResult<Flow>;
     /// Copies itself, for a snapshot.

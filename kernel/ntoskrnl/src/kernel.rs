@@ -9,6 +9,7 @@ use guest_memory::{GuestAddr, GuestMemory, Limits};
 use happens_before::Lane;
 use nt_abi::Irql;
 use pe_image::Image;
+use saved::Saved;
 
 use crate::{
     Activation, CallResult, ExportTable, Module, Stop, ex, io, ke, map, mm, ob, points::Points, ps,
@@ -125,6 +126,10 @@ pub struct TraceEntry {
     pub text: String,
 }
 
+/// Recorded stacks: origin, and instruction addresses, innermost first; a flag marks return
+/// addresses.
+pub(crate) type Recorded = Vec<(Origin, Vec<(GuestAddr, bool)>)>;
+
 /// The kernel of one machine.
 #[derive(Debug)]
 pub struct Kernel {
@@ -134,7 +139,7 @@ pub struct Kernel {
 
     // Wiring
     /// Trap addresses of exports.
-    pub exports: ExportTable,
+    pub exports: Saved<ExportTable>,
     /// Who hears the events.
     pub observer: Box<dyn Observer>,
 
@@ -160,14 +165,13 @@ pub struct Kernel {
     /// A digest of the exports called so far, in order.
     pub call_digest: u64,
     /// Loaded drivers.
-    pub images: Vec<LoadedImage>,
+    pub images: Saved<Vec<LoadedImage>>,
     /// Lines printed by `DbgPrint` and kin.
-    pub debug_output: Vec<String>,
+    pub debug_output: Saved<Vec<String>>,
     /// The trace.
-    pub trace: Vec<TraceEntry>,
-    /// Recorded stacks: origin, and instruction addresses, innermost first; a flag marks return
-    /// addresses.
-    pub recorded: Vec<(Origin, Vec<(GuestAddr, bool)>)>,
+    pub trace: Saved<Vec<TraceEntry>>,
+    /// Recorded stacks.
+    pub recorded: Saved<Recorded>,
     pub rtl: rtl::State,
     pub ke: ke::State,
     pub ex: ex::State,
@@ -203,7 +207,7 @@ impl Kernel {
         let (processors, tier) = (config.processors.clamp(1, MAX_PROCESSORS), config.tier);
         Self {
             config,
-            exports: ExportTable::new(modules),
+            exports: Saved::new(ExportTable::new(modules)),
             observer,
             tape,
             memory: tier.memory(limits),
@@ -215,10 +219,10 @@ impl Kernel {
             idle_100ns: 0,
             last_seq: Seq(0),
             call_digest: 0,
-            images: Vec::new(),
-            debug_output: Vec::new(),
-            trace: Vec::new(),
-            recorded: Vec::new(),
+            images: Saved::default(),
+            debug_output: Saved::default(),
+            trace: Saved::default(),
+            recorded: Saved::default(),
             rtl: rtl::State::default(),
             ke: ke::State::default(),
             ex: ex::State::default(),

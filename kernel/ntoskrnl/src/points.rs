@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cpu::Grant;
 use events::{
-    Event, FREE_INSTRUCTION, FreeMoment, SWITCH_AFTER, SWITCH_BEFORE, SWITCH_POINT, SwitchPoint,
+    COMPARISON, Comparison, Event, FREE_INSTRUCTION, FreeMoment, SWITCH_AFTER, SWITCH_BEFORE,
+    SWITCH_POINT, SwitchPoint,
 };
 use guest_memory::{Accessor, GuestAddr};
 use happens_before::Lane;
@@ -17,6 +18,8 @@ const MOST_REPORTED: u32 = 64;
 
 /// Points of a tape: one from a stranger must not cost much.
 const MOST_POINTS: usize = 64;
+/// The same for comparisons that are reported.
+const MOST_COMPARISONS: usize = 512;
 
 /// Turns that somebody who was interrupted lets pass, below `DISPATCH_LEVEL`, until another lane
 /// arrives at a point. A thread may stand still for as long as it takes; at `DISPATCH_LEVEL` the
@@ -54,6 +57,8 @@ enum How {
     After,
     /// Before it, at any arrival, if the schedule says so.
     Free,
+    /// Nobody is: what it compares is reported.
+    Told,
 }
 
 #[derive(Clone, Debug)]
@@ -67,25 +72,40 @@ struct Held {
     since_100ns: u64,
 }
 
+impl Points {
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.held.is_empty() && self.behind.is_empty()
+    }
+}
+
 impl Kernel {
     /// Sets the points that the tape names, and no others.
     pub(crate) fn set_points(&mut self) {
-        let old = std::mem::take(&mut self.points);
-        let old: Vec<u64> = old.set.into_keys().chain(old.behind).collect();
-        let base = self.images.first().map(|image| image.base);
-        let address = |rva: u32| base.map(|base| base.add(u64::from(rva)).0);
         let kinds = [
             (FREE_INSTRUCTION, How::Free),
             (SWITCH_BEFORE, How::Before),
             (SWITCH_AFTER, How::After),
             (SWITCH_POINT, How::Within),
         ];
+        let mut all = kinds.iter().map(|(kind, _)| *kind).chain([COMPARISON]);
+        let has_points = all.any(|kind| self.tape.points(kind).next().is_some());
+        if !has_points && self.points.is_empty() {
+            return;
+        }
+        let old = std::mem::take(&mut self.points);
+        let old: Vec<u64> = old.set.into_keys().chain(old.behind).collect();
+        let base = self.images.first().map(|image| image.base);
+        let address = |rva: u32| base.map(|base| base.add(u64::from(rva)).0);
         let points = kinds.into_iter().flat_map(|(kind, how)| {
             self.tape.points(kind).filter_map(move |(rva, arrival)| {
                 Some((address(rva)?, Point { how, arrival, reached: 0 }))
             })
         });
-        self.points.set = points.take(MOST_POINTS).collect();
+        let comparisons = self.tape.points(COMPARISON).filter_map(|(rva, arrival)| {
+            Some((address(rva)?, Point { how: How::Told, arrival, reached: 0 }))
+        });
+        let comparisons = comparisons.take(MOST_COMPARISONS);
+        self.points.set = comparisons.chain(points.take(MOST_POINTS)).collect();
         for core in &mut self.cores {
             for &at in &old {
                 core.cpu.clear_breakpoint(GuestAddr(at));
@@ -115,6 +135,10 @@ impl Kernel {
             return self.at_free_instruction(lane);
         }
         point.reached = point.reached.saturating_add(1);
+        if point.how == How::Told {
+            let is_told = point.reached <= MOST_REPORTED;
+            return self.at_comparison(is_told);
+        }
         let Point { how, arrival, reached } = *point;
         let is_switch = arrival == reached;
         for held in self.points.held.iter_mut().filter(|(other, _)| **other != lane) {
@@ -130,7 +154,7 @@ impl Kernel {
         let mut read = None;
         match how {
             How::Within => read = self.half_done(),
-            How::Before | How::Free => {}
+            How::Before | How::Free | How::Told => {}
             How::After => {
                 self.step(Grant::None)?;
                 if self.lane() != lane {
@@ -159,6 +183,20 @@ impl Kernel {
         let held = Held { ip, read: None, patience_turns: 0, since_100ns };
         self.points.held.insert(lane, held);
         Ok(())
+    }
+
+    /// Reports what the instruction compares, and runs it.
+    fn at_comparison(&mut self, is_told: bool) -> CallResult<()> {
+        if is_told {
+            #[expect(clippy::indexing_slicing, reason = "`current` always names a processor")]
+            let core = &mut self.cores[self.current];
+            if let Some(found) = core.cpu.compared(&core.regs, &mut self.memory) {
+                let cpu::Operands { left, right, size_bytes } = found;
+                let at = GuestAddr(self.regs().rip);
+                self.emit(Event::Comparison(Comparison { at, left, right, size_bytes }))?;
+            }
+        }
+        self.step(Grant::None)
     }
 
     /// Whoever the schedule wants to go on does not let others go first.

@@ -28,13 +28,12 @@ const MOST_HELD_100NS: u64 = 1_000_000;
 impl Kernel {
     /// Asks whether the turn ends at this moment; says whether it does.
     pub(crate) fn is_preempted_here(&mut self, moment: FreeMoment) -> bool {
-        let mut lanes = vec![self.lane()];
-        if self.is_contended() {
-            lanes.extend(self.others());
-        }
-        if lanes.len() == 1 {
+        let others = if self.is_contended() { self.others() } else { Vec::new() };
+        if others.is_empty() {
             return self.stands_still_here(moment);
         }
+        let mut lanes = vec![self.lane()];
+        lanes.extend(others);
         let ordinal = self.tape.asked(PREEMPTION);
         let numbers: Vec<u64> = lanes.iter().map(|lane| lane.0.into()).collect();
         let answer = self.tape.ask_who(PREEMPTION, Switch::Step, &numbers);

@@ -71,6 +71,8 @@ impl Kernel {
         self.switch_to(thread);
         self.core_mut().returned = GuestAddr::NULL;
         self.set_gpr(RSP, rsp);
+        // The kernel's own code runs: nobody looks for the driver's on a stack that is empty.
+        self.regs().rip = ExportTable::return_address().0;
         let flow = service(self);
         self.apply(flow)
     }

@@ -1,23 +1,27 @@
 //! Capturing and restoring a whole machine.
 //!
-//! Memory by its touched granules; the rest is plain data that is copied.
+//! Memory by its touched granules, the state of components by the fields that changed.
+
+use std::{any::Any, sync::Arc};
 
 use choice_tape::Tape;
 use cpu::{Clock, Registers};
-use events::{Observer, Origin, Seq, ThreadId};
+use events::{Seq, ThreadId};
 use guest_memory::{GuestAddr, Snapshot as MemorySnapshot};
 use happens_before::Lane;
 use nt_abi::Irql;
+use saved::Keep;
 
 use crate::{
-    Call, ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, mm, ob, ps, rtl, turn::Turn,
+    Call, ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, kernel::Recorded, mm, ob, ps,
+    rtl, turn::Turn,
 };
 
 /// A captured machine.
 #[derive(Debug)]
 pub struct KernelSnapshot {
-    exports: ExportTable,
-    observer: Box<dyn Observer>,
+    exports: Arc<ExportTable>,
+    observer: Box<dyn Any + Send>,
     memory: MemorySnapshot,
     cores: Vec<CoreState>,
     current: usize,
@@ -26,17 +30,17 @@ pub struct KernelSnapshot {
     idle_100ns: u64,
     last_seq: Seq,
     call_digest: u64,
-    images: Vec<LoadedImage>,
-    debug_output: Vec<String>,
-    trace: Vec<TraceEntry>,
-    recorded: Vec<(Origin, Vec<(GuestAddr, bool)>)>,
-    rtl: rtl::State,
-    ke: ke::State,
-    ex: ex::State,
-    mm: mm::State,
-    ob: ob::State,
-    ps: ps::State,
-    io: io::State,
+    images: Arc<Vec<LoadedImage>>,
+    debug_output: Arc<Vec<String>>,
+    trace: Arc<Vec<TraceEntry>>,
+    recorded: Arc<Recorded>,
+    rtl: rtl::StateCopy,
+    ke: ke::StateCopy,
+    ex: ex::StateCopy,
+    mm: mm::StateCopy,
+    ob: ob::StateCopy,
+    ps: ps::StateCopy,
+    io: io::StateCopy,
 }
 
 /// A processor without the engine's caches.
@@ -68,8 +72,8 @@ impl Kernel {
             quantum_end_events: core.quantum_end_events,
         });
         KernelSnapshot {
-            exports: self.exports.clone(),
-            observer: self.observer.boxed_clone(),
+            exports: self.exports.capture(),
+            observer: self.observer.capture(),
             cores: cores.collect(),
             memory: self.memory.capture(),
             current: self.current,
@@ -78,26 +82,27 @@ impl Kernel {
             idle_100ns: self.idle_100ns,
             last_seq: self.last_seq,
             call_digest: self.call_digest,
-            images: self.images.clone(),
-            debug_output: self.debug_output.clone(),
-            trace: self.trace.clone(),
-            recorded: self.recorded.clone(),
-            rtl: self.rtl.clone(),
-            ke: self.ke.clone(),
-            ex: self.ex.clone(),
-            mm: self.mm.clone(),
-            ob: self.ob.clone(),
-            ps: self.ps.clone(),
-            io: self.io.clone(),
+            images: self.images.capture(),
+            debug_output: self.debug_output.capture(),
+            trace: self.trace.capture(),
+            recorded: self.recorded.capture(),
+            rtl: self.rtl.capture(),
+            ke: self.ke.capture(),
+            ex: self.ex.capture(),
+            mm: self.mm.capture(),
+            ob: self.ob.capture(),
+            ps: self.ps.capture(),
+            io: self.io.capture(),
         }
     }
 
     /// Goes back to a captured state, with another tape from there on.
     pub fn restore(&mut self, snapshot: &KernelSnapshot, tape: Tape) {
         self.tape = tape;
-        self.exports.clone_from(&snapshot.exports);
-        self.observer = snapshot.observer.boxed_clone();
+        self.exports.restore(&snapshot.exports);
+        self.observer.restore(&*snapshot.observer);
         self.memory.restore(&snapshot.memory);
+        self.ke.restore(&snapshot.ke);
         for (core, state) in self.cores.iter_mut().zip(&snapshot.cores) {
             core.regs.clone_from(&state.regs);
             core.irql = state.irql;
@@ -108,7 +113,7 @@ impl Kernel {
             core.dpc = state.dpc;
             core.lanes.clone_from(&state.lanes);
             core.quantum_end_events = state.quantum_end_events;
-            let thread = state.thread.and_then(|id| snapshot.ke.threads.get(&id));
+            let thread = state.thread.and_then(|id| self.ke.threads.get(&id));
             let stack = thread.map_or(0..0, |thread| thread.stack_low.0..thread.stack_high.0);
             core.cpu.set_stack_range(stack);
         }
@@ -119,17 +124,16 @@ impl Kernel {
         self.idle_100ns = snapshot.idle_100ns;
         self.last_seq = snapshot.last_seq;
         self.call_digest = snapshot.call_digest;
-        self.images.clone_from(&snapshot.images);
-        self.debug_output.clone_from(&snapshot.debug_output);
-        self.trace.clone_from(&snapshot.trace);
-        self.recorded.clone_from(&snapshot.recorded);
-        self.rtl.clone_from(&snapshot.rtl);
-        self.ke.clone_from(&snapshot.ke);
-        self.ex.clone_from(&snapshot.ex);
-        self.mm.clone_from(&snapshot.mm);
-        self.ob.clone_from(&snapshot.ob);
-        self.ps.clone_from(&snapshot.ps);
-        self.io.clone_from(&snapshot.io);
+        self.images.restore(&snapshot.images);
+        self.debug_output.restore(&snapshot.debug_output);
+        self.trace.restore(&snapshot.trace);
+        self.recorded.restore(&snapshot.recorded);
+        self.rtl.restore(&snapshot.rtl);
+        self.ex.restore(&snapshot.ex);
+        self.mm.restore(&snapshot.mm);
+        self.ob.restore(&snapshot.ob);
+        self.ps.restore(&snapshot.ps);
+        self.io.restore(&snapshot.io);
         self.set_points();
     }
 }

@@ -1,6 +1,8 @@
 //! A kernel without guest code, for the tests of components: exports are called with registers set
 //! by hand.
 
+use std::any::Any;
+
 use choice_tape::{Deviation, Tape};
 use events::{BlockKind, Event, Observer, Origin, ThreadId, Verdict};
 use guest_memory::{Accessor, GuestAddr, Limits};
@@ -21,11 +23,15 @@ impl Observer for Recorder {
         Verdict::Continue
     }
 
-    fn boxed_clone(&self) -> Box<dyn Observer> {
+    fn capture(&mut self) -> Box<dyn Any + Send> {
         Box::new(self.clone())
     }
 
-    fn as_any(&mut self) -> &mut dyn std::any::Any {
+    fn restore(&mut self, copy: &(dyn Any + Send)) {
+        self.clone_from(copy.downcast_ref().expect("a copy of its own"));
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
         self
     }
 }

@@ -101,10 +101,11 @@ fn number(k: &mut Kernel, state: &State, value: FieldValue) -> Result<u64, Stop>
             k.ps.processes.get(&process).map_or(0, |process| process.pid)
         }
         FieldValue::CallerHandle => {
+            let process = caller.process;
             let event = ob::create(k, ob::ObjectType::Event, EVENT_BYTES)?;
             let kind = ntoskrnl::ke::DispatcherType::NotificationEvent;
             k.init_dispatcher(event, kind, EVENT_BYTES, 0)?;
-            ob::create_handle(k, event, EVENT_ALL_ACCESS, 0)?.0
+            ob::create_handle_of(k, process, event, EVENT_ALL_ACCESS)?.0
         }
         FieldValue::UserPointer => mm::map_user(k, POINTED_BYTES)?.0,
         FieldValue::CanaryPointer => map::CANARY.0.0,

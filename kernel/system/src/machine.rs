@@ -1,6 +1,6 @@
 //! The machine.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use choice_tape::Tape;
 use cpu::{Tier, Unavailable};
@@ -11,6 +11,7 @@ use ntoskrnl::{
     BugCheck, Config, Kernel, KernelSnapshot, Module, Rest, Stop, io, ke, map, mm, ob, ps,
 };
 use pe_image::Image;
+use saved::{Keep, Saved, SavedMap, kept};
 
 use crate::{Command, DeviceInfo, FileRef, InterruptLine, Reply, Stopped, image};
 
@@ -53,30 +54,32 @@ pub struct Machine {
     pub(crate) state: State,
 }
 
-/// What the outside world knows of a machine.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    /// The thread that loads and unloads drivers.
-    pub(crate) system_thread: ThreadId,
-    /// Threads of the calling process. While one is blocked in a call, the next command comes from
-    /// another.
-    pub(crate) callers: Vec<ThreadId>,
-    /// Threads of another process that shares handles with the calling one; none until the tape
-    /// asks for it.
-    pub(crate) elsewhere: Vec<ThreadId>,
-    /// Why the machine is over.
-    pub(crate) ended: Option<Stopped>,
-    /// Handles of open files.
-    pub(crate) files: BTreeMap<FileRef, Handle>,
-    /// The image is in use by a driver.
-    pub(crate) is_loaded: bool,
+kept! {
+    /// What the outside world knows of a machine.
+    #[derive(Debug)]
+    pub(crate) struct State as StateCopy {
+        /// The thread that loads and unloads drivers.
+        pub(crate) system_thread: Saved<ThreadId>,
+        /// Threads of the calling process. While one is blocked in a call, the next command comes
+        /// from another.
+        pub(crate) callers: Saved<Vec<ThreadId>>,
+        /// Threads of another process that shares handles with the calling one; none until the
+        /// tape asks for it.
+        pub(crate) elsewhere: Saved<Vec<ThreadId>>,
+        /// Why the machine is over.
+        pub(crate) ended: Saved<Option<Stopped>>,
+        /// Handles of open files.
+        pub(crate) files: SavedMap<FileRef, Handle>,
+        /// The image is in use by a driver.
+        pub(crate) is_loaded: bool,
+    }
 }
 
 /// A captured machine.
 #[derive(Debug)]
 pub struct MachineSnapshot {
     kernel: KernelSnapshot,
-    state: State,
+    state: StateCopy,
 }
 
 /// One frame of a recorded stack.
@@ -128,7 +131,7 @@ impl Machine {
 
     /// Carries out one command. After `Err` the machine is over.
     pub fn execute(&mut self, command: &Command) -> Result<Reply, Stopped> {
-        if let Some(stopped) = &self.state.ended {
+        if let Some(stopped) = &*self.state.ended {
             return Err(stopped.clone());
         }
         self.kernel.trace(|_| format!("command: {command:?}"));
@@ -136,14 +139,16 @@ impl Machine {
         self.kernel.core_mut().returned = GuestAddr::NULL;
         let reply = crate::service::execute(self, command);
         let reply = reply.map_err(|stop| self.stopped(stop));
-        self.state.ended = reply.as_ref().err().cloned();
+        if let Err(stopped) = &reply {
+            *self.state.ended = Some(stopped.clone());
+        }
         reply
     }
 
     /// End of the run: judges what is left over (requests still outstanding, resources after
     /// unload).
     pub fn finish(&mut self) -> Result<(), Stopped> {
-        if let Some(stopped) = &self.state.ended {
+        if let Some(stopped) = &*self.state.ended {
             return Err(stopped.clone());
         }
         crate::service::finish(self).map_err(|stop| self.stopped(stop))
@@ -151,13 +156,13 @@ impl Machine {
 
     /// Copies the machine's state.
     pub fn capture(&mut self) -> MachineSnapshot {
-        MachineSnapshot { kernel: self.kernel.capture(), state: self.state.clone() }
+        MachineSnapshot { kernel: self.kernel.capture(), state: self.state.capture() }
     }
 
     /// Goes back to a state and takes another tape from there.
     pub fn restore(&mut self, snapshot: &MachineSnapshot, tape: Tape) {
         self.kernel.restore(&snapshot.kernel, tape);
-        self.state.clone_from(&snapshot.state);
+        self.state.restore(&snapshot.state);
     }
 
     /// The observer, to read its findings.
@@ -343,9 +348,14 @@ fn start(k: &mut Kernel) -> Result<State, Stop> {
     let caller = ps::create_thread(k, client, false)?;
     io::start(k)?;
     start_data(k)?;
-    let files = BTreeMap::new();
-    let (callers, elsewhere) = (vec![caller], Vec::new());
-    Ok(State { system_thread, callers, elsewhere, ended: None, files, is_loaded: false })
+    Ok(State {
+        system_thread: Saved::new(system_thread),
+        callers: Saved::new(vec![caller]),
+        elsewhere: Saved::default(),
+        ended: Saved::default(),
+        files: SavedMap::default(),
+        is_loaded: false,
+    })
 }
 
 /// Maps and fills the variables that the images export.

@@ -130,7 +130,7 @@ fn system_service(
     m: &mut Machine,
     body: impl FnOnce(&mut Kernel) -> CallResult<Flow>,
 ) -> CallResult<Reply> {
-    let thread = m.state.system_thread;
+    let thread = *m.state.system_thread;
     Ok(run_service(m, thread, body)?.map_or(Reply::Blocked, done))
 }
 
@@ -170,11 +170,11 @@ pub(crate) fn caller_process(m: &Machine) -> GuestAddr {
 /// System threads do what waits for them: work items, deferred unloads and deletions.
 fn system_work(m: &mut Machine) -> CallResult<()> {
     for _ in 0..MOST_SYSTEM_WORK {
-        let is_free = m.kernel.ke.thread(m.state.system_thread).state == ThreadState::Idle;
+        let is_free = m.kernel.ke.thread(*m.state.system_thread).state == ThreadState::Idle;
         if !is_free || !service::has_system_work(&m.kernel) {
             break;
         }
-        let thread = m.state.system_thread;
+        let thread = *m.state.system_thread;
         run_service(m, thread, service::system_work)?;
     }
     leave_image(m);

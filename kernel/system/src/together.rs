@@ -6,7 +6,7 @@
 
 use std::slice;
 
-use events::ThreadId;
+use events::{FIRST_CALLER, ThreadId};
 use nt_abi::{NtStatus, constants::io::OBJ_CASE_INSENSITIVE};
 use ntoskrnl::{
     CallResult, Flow, Kernel, Rest, Stop,
@@ -55,8 +55,11 @@ pub(crate) fn execute(m: &mut Machine, commands: &[Command]) -> CallResult<Reply
     if let Some(what) = Command::together_problem(commands) {
         return Err(Stop::Limit { what });
     }
+    let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+    let first = usize::try_from(m.kernel.tape.ask(FIRST_CALLER, count)).unwrap_or(0);
+    let (behind, before) = commands.split_at(first.min(commands.len()));
     let mut callers: Vec<Result<Caller<'_>, Reply>> = Vec::new();
-    for command in commands {
+    for command in before.iter().chain(behind) {
         if let Command::Interrupt { vector, after_100ns } = *command {
             m.kernel.expect_interrupt(vector, after_100ns);
             callers.push(Err(done(NtStatus::STATUS_SUCCESS)));
@@ -76,6 +79,7 @@ pub(crate) fn execute(m: &mut Machine, commands: &[Command]) -> CallResult<Reply
     for index in 0..callers.len() {
         wait_for(m, &mut callers, index)?;
     }
+    callers.rotate_right(first.min(commands.len()));
     let reply = |caller: Result<Caller<'_>, Reply>| match caller {
         Ok(caller) if caller.is_sequence => Reply::Sequence(caller.replies),
         Ok(caller) => caller.replies.into_iter().next().unwrap_or(Reply::Blocked),

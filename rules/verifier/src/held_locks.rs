@@ -1,13 +1,12 @@
 //! Which locks are held by whom, and in which order locks were taken while others were held.
 
-use std::collections::BTreeMap;
-
 use events::{
     EntryPoint, Event, Lock, LockAcquire, LockLife, LockMode, LockRelease, LockRequest, LockStage,
     Origin, PoolFreeOutcome, Seq, ThreadId,
 };
 use guest_memory::GuestAddr;
 use nt_abi::Irql;
+use saved::{Saved, SavedMap, kept};
 
 use crate::lock_order::{Edge, LockOrder, Taken};
 
@@ -37,17 +36,19 @@ pub struct HeldLock {
     pub entry: Option<(EntryPoint, Seq)>,
 }
 
-/// Locks held, in order of acquisition, and the order in which they were taken.
-#[derive(Clone, Debug, Default)]
-pub struct HeldLocks {
-    held: Vec<HeldLock>,
-    /// The level before the first of the spin locks that a holder has.
-    bases: BTreeMap<Holder, Irql>,
-    /// For each processor the threads that its DPCs run on.
-    dpcs: BTreeMap<u8, Vec<ThreadId>>,
-    order: LockOrder,
-    /// Locks that threads asked for and did not get yet.
-    wanted: BTreeMap<ThreadId, (LockRequest, Origin)>,
+kept! {
+    /// Locks held, in order of acquisition, and the order in which they were taken.
+    #[derive(Clone, Debug, Default)]
+    pub struct HeldLocks as HeldLocksCopy {
+        held: Saved<Vec<HeldLock>>,
+        /// The level before the first of the spin locks that a holder has.
+        bases: SavedMap<Holder, Irql>,
+        /// For each processor the threads that its DPCs run on.
+        dpcs: SavedMap<u8, Vec<ThreadId>>,
+        order: Saved<LockOrder>,
+        /// Locks that threads asked for and did not get yet.
+        wanted: SavedMap<ThreadId, (LockRequest, Origin)>,
+    }
 }
 
 impl HeldLocks {

@@ -1,13 +1,14 @@
 //! Facts that several rules need, kept once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use events::{
-    DataRace, Decided, EntryPoint, Event, IrpId, IrqlChange, Origin, Preemption, Question, Seq,
-    SwitchPoint, ThreadId, UserFetch,
+    Comparison, DataRace, Decided, EntryPoint, Event, IrpId, IrqlChange, Origin, Preemption,
+    Question, Seq, SwitchPoint, ThreadId, UserFetch,
 };
 use guest_memory::{Block, GuestAddr};
 use nt_abi::NtStatus;
+use saved::{Saved, SavedMap, kept};
 
 use crate::{HeldLock, HeldLocks};
 
@@ -54,25 +55,28 @@ pub struct Arrival {
     pub holds: Vec<HeldLock>,
 }
 
-/// The shared facts of a run so far.
-#[derive(Clone, Debug, Default)]
-pub struct Ledgers {
-    irps: BTreeMap<IrpId, IrpRecord>,
-    entries: BTreeMap<ThreadId, Vec<(EntryPoint, Seq)>>,
-    fetches: Vec<Fetch>,
-    taken: BTreeMap<Seq, GuestAddr>,
-    irql_changes: BTreeMap<u8, (Seq, IrqlChange)>,
-    faults: BTreeMap<ThreadId, GuestAddr>,
-    locks: HeldLocks,
-    races: Vec<DataRace>,
-    switch_points: Vec<Arrival>,
-    has_company: bool,
-    preemptions: Vec<(Preemption, Origin)>,
-    questions: Vec<(Question, Origin)>,
-    /// Where each thread was asked since the last unfriendly answer.
-    places: BTreeSet<(Place, ThreadId)>,
-    undefined: Vec<(GuestAddr, u64)>,
-    undefined_status: Option<u64>,
+kept! {
+    /// The shared facts of a run so far.
+    #[derive(Clone, Debug, Default)]
+    pub struct Ledgers as LedgersCopy {
+        irps: SavedMap<IrpId, IrpRecord>,
+        entries: SavedMap<ThreadId, Vec<(EntryPoint, Seq)>>,
+        fetches: Saved<Vec<Fetch>>,
+        taken: SavedMap<Seq, GuestAddr>,
+        irql_changes: SavedMap<u8, (Seq, IrqlChange)>,
+        faults: SavedMap<ThreadId, GuestAddr>,
+        locks: HeldLocks,
+        races: Saved<Vec<DataRace>>,
+        switch_points: Saved<Vec<Arrival>>,
+        has_company: bool,
+        preemptions: Saved<Vec<(Preemption, Origin)>>,
+        questions: Saved<Vec<(Question, Origin)>>,
+        comparisons: Saved<Vec<Comparison>>,
+        /// Where each thread was asked since the last unfriendly answer.
+        places: Saved<BTreeSet<(Place, ThreadId)>>,
+        undefined: Saved<Vec<(GuestAddr, u64)>>,
+        undefined_status: Option<u64>,
+    }
 }
 
 /// Touches of user memory that are kept per run; a driver that copies by bytes makes thousands.
@@ -194,6 +198,11 @@ impl Ledgers {
         self.has_company
     }
 
+    /// Lists what the driver compared where the tape asked for it, in order, each once.
+    pub fn comparisons(&self) -> &[Comparison] {
+        &self.comparisons
+    }
+
     /// Lists the free moments at which somebody else went on, in order; all free moments if the
     /// tape lists them.
     pub fn preemptions(&self) -> &[(Preemption, Origin)] {
@@ -288,6 +297,11 @@ impl Ledgers {
             }
             Event::Preemption(e) if self.preemptions.len() < MAX_PREEMPTIONS => {
                 self.preemptions.push((e.clone(), *origin));
+            }
+            Event::Comparison(e)
+                if self.comparisons.len() < MAX_KEPT && !self.comparisons.contains(e) =>
+            {
+                self.comparisons.push(*e);
             }
             Event::UserFetch(e) if self.fetches.len() < MAX_FETCHES => {
                 let irp = self.current_irp(origin.thread);

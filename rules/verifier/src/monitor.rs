@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 
 use events::{
-    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, DataRace, EntryPoint, EntryReturn, Event,
-    EventKind, ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn, IrpStuck,
-    IrqlChange, IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault, LockLife,
-    LockRelease, LockRequest, MemoryFault, MutexAbandon, Origin, PoolAllocate, PoolFree,
-    Preemption, Privileged, Question, ReadLockWrite, Region, RegionFault, ResourceTaken,
-    Standstill, SwitchPoint, TransferOut, UndefinedDecision, UserFetch, WorkItemFault,
+    ArgumentOutOfRange, BugCheckRaised, CanaryTouch, Comparison, DataRace, EntryPoint, EntryReturn,
+    Event, EventKind, ExceptionEscape, Hang, IrpComplete, IrpCreate, IrpDispatch, IrpReturn,
+    IrpStuck, IrqlChange, IrqlMisuse, KeptObject, LeftBehind, LimitBroken, LockAcquire, LockFault,
+    LockLife, LockRelease, LockRequest, MemoryFault, MutexAbandon, Origin, PendingLost,
+    PoolAllocate, PoolFree, Preemption, Privileged, Question, ReadLockWrite, Region, RegionFault,
+    ResourceTaken, Standstill, SwitchPoint, TransferOut, UndefinedDecision, UserFetch,
+    WorkItemFault,
 };
 
 use crate::{Findings, Ledgers};
@@ -100,5 +101,7 @@ monitor! {
     data_race: DataRace(DataRace),
     switch_point: SwitchPoint(SwitchPoint),
     preemption: Preemption(Preemption),
+    comparison: Comparison(Comparison),
+    pending_lost: PendingLost(PendingLost),
     bug_check_raised: BugCheckRaised(BugCheckRaised),
 }

@@ -1,10 +1,11 @@
 //! The listener of a run: hands every event to the monitors that hear its kind.
 
-use std::{any::Any, sync::Arc};
+use std::any::Any;
 
 use events::{Event, EventKind, Observer, Origin, Verdict};
+use saved::Keep;
 
-use crate::{Findings, Ledgers, Moment, Monitor, RawFinding, Rule, monitor};
+use crate::{Findings, Ledgers, Moment, Monitor, RawFinding, Rule, ledgers::LedgersCopy, monitor};
 
 /// How the verifier behaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Verifier {
     // Configuration
     options: Options,
     // Wiring: for each kind of event, the monitors that hear it.
-    heard: Arc<Vec<Vec<usize>>>,
+    heard: Vec<Vec<usize>>,
     // State
     monitors: Vec<Box<dyn Monitor>>,
     ledgers: Ledgers,
@@ -42,7 +43,7 @@ impl Verifier {
         }
         Self {
             options,
-            heard: Arc::new(heard),
+            heard,
             monitors,
             ledgers: Ledgers::default(),
             findings: Findings::default(),
@@ -60,16 +61,13 @@ impl Verifier {
     }
 }
 
-impl Clone for Verifier {
-    fn clone(&self) -> Self {
-        Self {
-            options: self.options.clone(),
-            heard: Arc::clone(&self.heard),
-            monitors: self.monitors.iter().map(|m| m.boxed_clone()).collect(),
-            ledgers: self.ledgers.clone(),
-            findings: self.findings.clone(),
-        }
-    }
+/// What a snapshot has of a verifier.
+#[derive(Debug)]
+struct VerifierCopy {
+    /// The monitors that note anything.
+    monitors: Vec<(usize, Box<dyn Monitor>)>,
+    ledgers: LedgersCopy,
+    findings: Findings,
 }
 
 impl Observer for Verifier {
@@ -90,8 +88,25 @@ impl Observer for Verifier {
         }
     }
 
-    fn boxed_clone(&self) -> Box<dyn Observer> {
-        Box::new(self.clone())
+    fn capture(&mut self) -> Box<dyn Any + Send> {
+        let monitors = self.monitors.iter().enumerate();
+        let noting = monitors.filter(|(_, monitor)| size_of_val(monitor.as_ref()) > 0);
+        Box::new(VerifierCopy {
+            monitors: noting.map(|(index, monitor)| (index, monitor.boxed_clone())).collect(),
+            ledgers: self.ledgers.capture(),
+            findings: self.findings.clone(),
+        })
+    }
+
+    fn restore(&mut self, copy: &(dyn Any + Send)) {
+        let copy: &VerifierCopy = copy.downcast_ref().expect("a copy of its own");
+        for (index, monitor) in &copy.monitors {
+            if let Some(own) = self.monitors.get_mut(*index) {
+                *own = monitor.boxed_clone();
+            }
+        }
+        self.ledgers.restore(&copy.ledgers);
+        self.findings.clone_from(&copy.findings);
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

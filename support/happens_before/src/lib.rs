@@ -6,13 +6,14 @@
 
 mod races;
 
-use std::collections::BTreeMap;
-
 pub use races::{Access, Race, Races, Touch};
+use saved::{SavedMap, kept, kept_plainly};
 
 /// Something whose moments are ordered by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lane(pub u32);
+
+kept_plainly!(Lane);
 
 /// A moment of a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,11 +55,13 @@ impl Knowledge {
     }
 }
 
-/// The order of a run so far.
-#[derive(Clone, Debug, Default)]
-pub struct Order {
-    lanes: Vec<Knowledge>,
-    places: BTreeMap<u64, Knowledge>,
+kept! {
+    /// The order of a run so far.
+    #[derive(Clone, Debug, Default)]
+    pub struct Order as OrderCopy {
+        lanes: SavedMap<Lane, Knowledge>,
+        places: SavedMap<u64, Knowledge>,
+    }
 }
 
 impl Order {
@@ -75,7 +78,7 @@ impl Order {
     /// Publishes at a place all that the lane has done so far, on top of what was published there.
     pub fn release(&mut self, lane: Lane, place: u64) {
         self.knowledge(lane);
-        if let Some(mine) = self.lanes.get(lane.0 as usize) {
+        if let Some(mine) = self.lanes.get(&lane) {
             self.places.entry(place).or_default().join(mine);
         }
         self.advance(lane);
@@ -84,7 +87,7 @@ impl Order {
     /// What was published at the place comes before what the lane does from now on.
     pub fn acquire(&mut self, lane: Lane, place: u64) {
         self.knowledge(lane);
-        let mine = self.lanes.get_mut(lane.0 as usize);
+        let mine = self.lanes.get_mut(&lane);
         if let (Some(mine), Some(published)) = (mine, self.places.get(&place)) {
             mine.join(published);
         }
@@ -112,15 +115,12 @@ impl Order {
     }
 
     fn knowledge(&mut self, lane: Lane) -> &mut Knowledge {
-        let index = lane.0 as usize;
-        while self.lanes.len() <= index {
+        self.lanes.entry(lane).or_insert_with(|| {
             let mut knowledge = Knowledge::default();
-            let number = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
             // Moments count from 1, so that a lane nobody heard of is not before anything.
-            knowledge.set(Lane(number), 1);
-            self.lanes.push(knowledge);
-        }
-        self.lanes.get_mut(index).expect("the list was just filled up")
+            knowledge.set(lane, 1);
+            knowledge
+        })
     }
 }
 

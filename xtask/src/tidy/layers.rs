@@ -12,9 +12,9 @@ const ORDER: [&str; 9] =
 const ONLY: [(&str, &[&str]); 5] = [
     ("nt", &[]),
     // The engine knows no Windows.
-    ("engine", &["choice_tape", "happens_before"]),
+    ("engine", &["choice_tape", "happens_before", "saved"]),
     // Rules judge facts; they never see the kernel.
-    ("rules", &["choice_tape", "happens_before", "nt_abi", "guest_memory", "events"]),
+    ("rules", &["choice_tape", "happens_before", "saved", "nt_abi", "guest_memory", "events"]),
     // Renderers know no rule and no kernel type.
     ("report", &["verifier"]),
     ("support", &[]),

@@ -42,15 +42,17 @@ pub(super) fn check(case: &Case, outcome: &Outcome, bless: bool) -> Result<Optio
 }
 
 /// Names the first line in which two texts differ.
-pub(super) fn first_difference(what: &str, expected: &str, actual: &str) -> String {
+pub(crate) fn first_difference(what: &str, expected: &str, actual: &str) -> String {
     let pairs = expected.lines().zip(actual.lines());
     let same = pairs.take_while(|(expected, actual)| expected == actual).count();
-    let line = |text: &str| {
-        let line = text.lines().nth(same).unwrap_or("(end)");
-        // A JSON report is one long line.
-        line.chars().take(300).collect::<String>()
-    };
-    format!("{what}\n  line {}\n  - {}\n  + {}", same + 1, line(expected), line(actual))
+    let line_of = |text| str::lines(text).nth(same).unwrap_or("(end)");
+    let (expected, actual) = (line_of(expected), line_of(actual));
+    // A JSON report is one long line.
+    let pairs = expected.chars().zip(actual.chars());
+    let column = pairs.take_while(|(expected, actual)| expected == actual).count();
+    let shown =
+        |line: &str| line.chars().skip(column.saturating_sub(100)).take(300).collect::<String>();
+    format!("{what}\n  line {}\n  - {}\n  + {}", same + 1, shown(expected), shown(actual))
 }
 
 fn normalise(text: &str) -> Result<String> {

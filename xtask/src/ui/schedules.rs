@@ -88,7 +88,8 @@ pub(super) fn each(
             scope.spawn(work);
         }
     });
-    let Counts { passed, failed } = counts.into_inner().expect("no worker panics while it counts");
+    let Counts { passed, failed, .. } =
+        counts.into_inner().expect("no worker panics while it counts");
     println!("{passed} passed, {failed} failed");
     Ok(failed)
 }

@@ -2,8 +2,12 @@
 //! undefined.
 
 use cpu::Registers;
-use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
-use x86_ops::undefined_flags::{ARITHMETIC, DF, Inputs, Leaves, left_undefined};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+};
+use x86_ops::undefined_flags::{
+    ARITHMETIC, DF, Inputs, Leaves, X87_C0_C2_C3, X87_C1, left_undefined,
+};
 
 use super::case::{Case, Ending, Outcome, WINDOW, WINDOW_BYTES, abridged_tags};
 
@@ -66,9 +70,7 @@ impl Ignore {
         // Intel 64 Software Developer's Manual, volume 3A, 6.9 "Priority Among Concurrent Events":
         // data page faults and x87 exceptions are of one class, in which the order depends on the
         // processor. Some look at the memory of a store before they compute what to store.
-        let has_memory = instruction.op0_kind() == OpKind::Memory;
-        let is_unmasked = case.before.x87_control & 0x3f != 0x3f;
-        ignore.x87_or_memory = is_x87(instruction) && has_memory && is_unmasked;
+        ignore.x87_or_memory = may_fault_twice(instruction, case);
         if matches!(instruction.mnemonic(), Mnemonic::Fxsave | Mnemonic::Fxsave64)
             && let Some(at) = offset_of(instruction, case)
         {
@@ -76,6 +78,26 @@ impl Ignore {
             ignore.bytes.extend([(at + 5, 19), (at + 28, 4), (at + 416, 96)]);
             ignore.bytes.extend((0..8).map(|i| (at + 42 + 16 * i, 6)));
         }
+        ignore
+    }
+
+    /// What a program leaves undefined that ended so on the host.
+    pub(crate) fn after_program(case: &Case, host: &Outcome) -> Self {
+        let mut ignore = Self::default();
+        ignore.leaves.x87_status = X87_C0_C2_C3 | X87_C1;
+        if host.ending == Ending::Done {
+            ignore.leaves.rflags = case.ignored_flags;
+            return ignore;
+        }
+        ignore.leaves.rflags = case.ignored_at_fault;
+        let at = host.after.rip;
+        let rest = usize::try_from(at.wrapping_sub(case.address)).ok();
+        let Some(code) = rest.and_then(|rest| case.code.get(rest..)) else { return ignore };
+        let instruction = Decoder::with_ip(64, code, at, DecoderOptions::NONE).decode();
+        // The instruction that faulted has changed nothing yet that its operands depend on.
+        let there = Case { before: host.after.clone(), ..case.clone() };
+        ignore.at_fault(&instruction, &there);
+        ignore.x87_or_memory = may_fault_twice(&instruction, &there);
         ignore
     }
 
@@ -123,6 +145,12 @@ impl Ignore {
 pub(crate) fn compares_strings(mnemonic: Mnemonic) -> bool {
     use Mnemonic::{Cmpsb, Cmpsd, Cmpsq, Cmpsw, Scasb, Scasd, Scasq, Scasw};
     matches!(mnemonic, Cmpsb | Cmpsd | Cmpsq | Cmpsw | Scasb | Scasd | Scasq | Scasw)
+}
+
+/// Whether an x87 instruction may meet an exception of its own, and one of its memory operand.
+fn may_fault_twice(instruction: &Instruction, case: &Case) -> bool {
+    let has_memory = instruction.op0_kind() == OpKind::Memory;
+    is_x87(instruction) && has_memory && case.before.x87_control & 0x3f != 0x3f
 }
 
 fn offset_of(instruction: &Instruction, case: &Case) -> Option<usize> {

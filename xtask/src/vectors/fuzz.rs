@@ -7,15 +7,14 @@
 //! guarded anyway), and the interpreter comes to the same.
 
 use anyhow::{Context, ensure};
-use cpu::{Processor, Registers};
+use cpu::Registers;
 use guest_memory::{Accessor, ByteState, GuestAddr, GuestMemory, Limits, Perms};
-use x86_jit::Translator;
 
-use super::case::{CODE, CODE_BYTES, Case, WINDOW, WINDOW_BYTES};
-use super::generator::{END, Generator};
+use super::case::{CODE, Case, WINDOW, WINDOW_BYTES};
+use super::generator::Generator;
+use super::pair::{MOVED, Manner, Pair, STATUS, move_registers};
 use super::random::Random;
 use super::templates::Templates;
-use super::translated::{MOVED, Machine, STATUS, differences, memory, move_registers};
 
 /// Bytes of each canary of the host: the large ones get mappings of their own.
 const CANARY_BYTES: [usize; 5] = [0x1000, 0x4000, 0x2_0000, 0x10_0000, 0x40_0000];
@@ -67,29 +66,19 @@ impl Canaries {
 
 /// Runs pieces of code; returns how many agree with the interpreter, and how many do not.
 pub(super) fn check(seed: u64, first: u64, count: u64) -> anyhow::Result<(u64, u64)> {
-    let trap = MOVED + END..MOVED + CODE + CODE_BYTES;
-    let translator = match Translator::new(trap.clone()) {
-        Ok(translator) => translator,
-        Err(why) => {
-            println!("skipped: {why}");
-            return Ok((0, 0));
-        }
+    let Some(mut pair) = Pair::new()? else {
+        println!("skipped: code cannot be translated here");
+        return Ok((0, 0));
     };
     let canaries = Canaries::new()?;
-    let pointers = canaries.pointers(translator.bases());
-    let mut fast = Machine { engine: translator, memory: memory()? };
-    let mut slow = Machine { engine: Processor::new(trap), memory: memory()? };
+    let pointers = canaries.pointers(pair.fast.engine.bases());
     let mut generator = Generator::new(Templates::find(cpu::is_modelled), cpu::is_modelled);
     let (mut agree, mut differ) = (0, 0);
     for number in first..first + count {
         let mut random = Random::new(seed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ number);
         let case = piece(&mut generator, &mut random, &pointers);
-        let expected = slow.run(&case, Processor::run)?;
-        let outcome = fast.run(&case, Translator::run)?;
-        if let Some(rejected) = fast.engine.rejected() {
-            anyhow::bail!("piece {number}: {rejected}: {:02x?}", case.code);
-        }
-        let found = differences(&case, &expected, &outcome);
+        let found =
+            pair.compare(&case, &Manner::default()).with_context(|| format!("piece {number}"))?;
         if found.is_empty() {
             agree += 1;
         } else {
@@ -103,7 +92,7 @@ pub(super) fn check(seed: u64, first: u64, count: u64) -> anyhow::Result<(u64, u
             ensure!(canaries.are_whole(), "up to piece {number}: memory of the host has changed");
         }
     }
-    let counts = fast.engine.counts();
+    let counts = pair.fast.engine.counts();
     println!(
         "{} entries of translated code, {} blocks, {} steps of the interpreter between",
         counts.entries, counts.blocks, counts.steps

@@ -28,10 +28,26 @@ pub(crate) struct Generator {
     is_supported: fn(&Instruction) -> bool,
 }
 
+/// What an instruction of a program leaves alone, beside the registers that hold addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spared {
+    /// Registers that it does not write.
+    pub registers: &'static [Register],
+    /// Whether it may have an operand relative to rsp.
+    pub is_stack_free: bool,
+    /// Whether it may push and pop.
+    pub is_rsp_free: bool,
+}
+
+impl Spared {
+    /// Of a program without calls: nothing.
+    const PROGRAM: Self = Self { registers: &[], is_stack_free: true, is_rsp_free: true };
+}
+
 /// The random values that a case starts from.
-struct Draft {
-    registers: Registers,
-    memory: Box<[u8; WINDOW_BYTES]>,
+pub(crate) struct Draft {
+    pub registers: Registers,
+    pub memory: Box<[u8; WINDOW_BYTES]>,
 }
 
 impl Generator {
@@ -82,15 +98,7 @@ impl Generator {
 
     /// A program of 2 to 12 instructions.
     pub(crate) fn program(&mut self, random: &mut Random) -> Case {
-        let mut draft = draft(random, Code::INVALID);
-        draft.registers.rflags &= !(1 << 10);
-        // These hold addresses inside the window, and no instruction of the program writes them.
-        for (register, offset) in POINTERS.into_iter().zip([0x400, 0xff0, 0x1000, 0x1800]) {
-            if let Some(slot) = draft.registers.gpr.get_mut(register.number()) {
-                *slot = WINDOW + offset + 16 * random.below(16);
-            }
-        }
-        draft.registers.gpr[4] = WINDOW + 0x800 + 8 * random.below(32);
+        let draft = program_draft(random);
         let length = 2 + random.below(11) as usize;
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let (mut undefined, mut ever) = (0, 0);
@@ -102,32 +110,24 @@ impl Generator {
                 skippable = 3;
                 continue;
             }
-            if let Some(code) = self.part(random, &mut undefined, skippable > 0) {
+            if let Some(code) = self.part(random, &mut undefined, skippable > 0, Spared::PROGRAM) {
                 parts.push(code);
                 ever |= undefined;
                 skippable = skippable.saturating_sub(1);
             }
         }
         let code = join(&parts, random);
-        let address = END - code.len() as u64;
-        draft.registers.rip = address;
-        Case {
-            address,
-            code,
-            before: draft.registers,
-            memory: draft.memory,
-            ignored_flags: undefined,
-            ignored_at_fault: ever,
-        }
+        draft.ending_at_end(code, undefined, ever)
     }
 
     /// One instruction of a program. `undefined` are the flags that may be undefined before it, and
     /// then after it.
-    fn part(
+    pub(crate) fn part(
         &mut self,
         random: &mut Random,
         undefined: &mut u64,
         is_skippable: bool,
+        spared: Spared,
     ) -> Option<Vec<u8>> {
         let index = random.below(self.templates.list.len() as u64) as usize;
         let (code, templates) = self.templates.list.get(index)?;
@@ -158,12 +158,13 @@ impl Generator {
             })
         };
         let far = info.used_memory().iter().any(|memory| {
-            let plain = POINTERS.contains(&memory.base()) || memory.base() == Register::RSP;
+            let on_stack = memory.base() == Register::RSP && spared.is_stack_free;
+            let plain = POINTERS.contains(&memory.base()) || on_stack;
             !plain || memory.index() != Register::None
         });
-        let moves_rsp = instruction.is_stack_instruction();
+        let moves_rsp = instruction.is_stack_instruction() && spared.is_rsp_free;
         let bit_string = allow::is_bit_string(&instruction);
-        if POINTERS.into_iter().any(writes)
+        if POINTERS.iter().chain(spared.registers).any(|register| writes(*register))
             || writes(Register::RSP) && !moves_rsp
             || far
             || bit_string
@@ -218,11 +219,42 @@ impl Generator {
 }
 
 /// Registers that hold addresses throughout a program.
-const POINTERS: [Register; 4] = [Register::RBX, Register::RBP, Register::R12, Register::R13];
+pub(crate) const POINTERS: [Register; 4] =
+    [Register::RBX, Register::RBP, Register::R12, Register::R13];
 
 fn gpr(registers: &mut Registers, register: Register) -> Option<&mut u64> {
     let full = register.full_register();
     if !full.is_gpr64() { None } else { registers.gpr.get_mut(full.number()) }
+}
+
+impl Draft {
+    /// The case of a program that lies before [`END`].
+    pub(crate) fn ending_at_end(mut self, code: Vec<u8>, undefined: u64, ever: u64) -> Case {
+        let address = END - code.len() as u64;
+        self.registers.rip = address;
+        Case {
+            address,
+            code,
+            before: self.registers,
+            memory: self.memory,
+            ignored_flags: undefined,
+            ignored_at_fault: ever,
+        }
+    }
+}
+
+/// What a program starts from: registers that hold addresses in the window, and a stack in it.
+pub(crate) fn program_draft(random: &mut Random) -> Draft {
+    let mut draft = draft(random, Code::INVALID);
+    draft.registers.rflags &= !(1 << 10);
+    // These hold addresses inside the window, and no instruction of the program writes them.
+    for (register, offset) in POINTERS.into_iter().zip([0x400, 0xff0, 0x1000, 0x1800]) {
+        if let Some(slot) = draft.registers.gpr.get_mut(register.number()) {
+            *slot = WINDOW + offset + 16 * random.below(16);
+        }
+    }
+    draft.registers.gpr[4] = WINDOW + 0x800 + 8 * random.below(32);
+    draft
 }
 
 /// Random registers, flags and memory.

@@ -31,6 +31,8 @@ struct Ring {
     memory: GuestMemory,
     processor: Processor,
     line: Processor,
+    /// Where the last run was between two steps.
+    trail: Vec<u64>,
 }
 
 impl Guest {
@@ -44,6 +46,11 @@ impl Guest {
         let [supervisor, user] = &mut self.rings;
         let ring = if case.before.is_user { user } else { supervisor };
         ring.run(case, mode)
+    }
+
+    /// The addresses of the instructions that the last run of a case in ring 0 stepped to.
+    pub(crate) fn trail(&self) -> &[u64] {
+        &self.rings[0].trail
     }
 }
 
@@ -59,7 +66,7 @@ impl Ring {
         memory.map(GuestAddr(WINDOW), window, read | Perms::WRITE, defined, 0)?;
         memory.map(GuestAddr(WINDOW + window), READ_ONLY_BYTES, read, defined, 0)?;
         let processor = Processor::new(END..CODE + CODE_BYTES);
-        Ok(Self { memory, processor, line: Processor::new(0..0) })
+        Ok(Self { memory, processor, line: Processor::new(0..0), trail: Vec::new() })
     }
 
     fn run(&mut self, case: &Case, mode: Mode) -> anyhow::Result<Outcome> {
@@ -75,6 +82,7 @@ impl Ring {
         let processor = if at_end { &mut self.processor } else { &mut self.line };
         let mut clock = Clock { events: 0, limit_events: u64::MAX };
         let mut grant = Grant::None;
+        self.trail.clear();
         let ending = loop {
             let exit = if mode == Mode::Run && at_end {
                 processor.run(&mut registers, &mut self.memory, &mut clock)
@@ -84,7 +92,7 @@ impl Ring {
             grant = Grant::None;
             match exit {
                 // A jump to elsewhere than the code page is going to fault there.
-                Exit::Stepped if goes_on(case, registers.rip) => {}
+                Exit::Stepped if goes_on(case, registers.rip) => self.trail.push(registers.rip),
                 Exit::Stepped | Exit::Trap(_) => break Ending::Done,
                 Exit::UndefinedDecides { .. } => grant = Grant::Undefined,
                 Exit::Fault(fault) => break ending_of(&fault),

@@ -24,20 +24,29 @@ pub(crate) struct Counts {
     pub confirmed: u64,
 }
 
-/// Checks every file of a folder, in the order of their names.
+/// Checks every vector of a folder.
 pub(crate) fn check(folder: &Path) -> anyhow::Result<Counts> {
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot list {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ins"))
-        .collect();
-    files.sort();
     let mut checker = Checker {
         guest: Guest::new()?,
         host: if Host::IS_PRESENT { Some(Host::new()?) } else { None },
         info: InstructionInfoFactory::new(),
         counts: Counts::default(),
     };
+    for (place, line) in all(folder)? {
+        checker.line(&place, &line)?;
+    }
+    Ok(checker.counts)
+}
+
+/// Every vector of a folder with its place, by file and line.
+pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<(String, Line)>> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ins"))
+        .collect();
+    files.sort();
+    let mut lines = Vec::new();
     for path in files {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
@@ -47,10 +56,10 @@ pub(crate) fn check(folder: &Path) -> anyhow::Result<Counts> {
             }
             let place = format!("{}:{}", path.display(), number + 1);
             let line = line::parse(text).with_context(|| place.clone())?;
-            checker.line(&place, text, &line)?;
+            lines.push((place, line));
         }
     }
-    Ok(checker.counts)
+    Ok(lines)
 }
 
 struct Checker {
@@ -61,7 +70,7 @@ struct Checker {
 }
 
 impl Checker {
-    fn line(&mut self, place: &str, text: &str, line: &Line) -> anyhow::Result<()> {
+    fn line(&mut self, place: &str, line: &Line) -> anyhow::Result<()> {
         let mut found = Vec::new();
         let disassembled = line::disassemble(&line.case);
         if disassembled != line.text {
@@ -85,7 +94,7 @@ impl Checker {
             return Ok(());
         }
         self.counts.failed += 1;
-        println!("{place}: {text}");
+        println!("{place}: {}", line.text);
         for difference in found {
             println!("  {difference}");
         }

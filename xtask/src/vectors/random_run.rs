@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use iced_x86::{Code, Decoder, DecoderOptions, Formatter, NasmFormatter};
 
 use super::Args;
@@ -13,22 +12,33 @@ use super::guest::{Guest, Mode};
 use super::host::Host;
 use super::random::Random;
 use super::templates::Templates;
+use super::workers::{Counts, Shard};
 
 /// Differences shown per instruction; the others are only counted.
 const SHOWN_PER_CODE: u64 = 2;
 /// Of 100 cases so many are programs.
 const PROGRAMS_PERCENT: u64 = 15;
 
-/// Runs cases `I`, `I + N`, ... and prints differences and a last line with two numbers.
-pub(crate) fn shard(args: &Args, shard: &str) -> anyhow::Result<()> {
-    let (index, of) = shard.split_once('/').context("expected I/N")?;
-    let (index, of): (u64, u64) = (index.parse()?, of.parse()?);
+/// Runs a shard of the cases, and prints differences.
+pub(crate) fn shard(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
     let mut worker = Worker::new(args)?;
-    for number in (args.first + index..args.first + args.count).step_by(of.max(1) as usize) {
+    for number in shard.cases(args.first, args.count) {
         worker.case(number)?;
     }
-    worker.finish();
-    Ok(())
+    Ok(worker.finish())
+}
+
+/// The case with a number, whether it is a program, and what else may be decided about it.
+pub(crate) fn random_case(
+    generator: &mut Generator,
+    args: &Args,
+    number: u64,
+) -> (Case, bool, Random) {
+    let mut random = Random::new(args.seed.wrapping_mul(0xd134_2543_de82_ef95) ^ number);
+    let is_program = random.chance(PROGRAMS_PERCENT) && args.only.is_empty();
+    let case =
+        if is_program { generator.program(&mut random) } else { generator.single(&mut random) };
+    (case, is_program, random)
 }
 
 struct Worker<'a> {
@@ -43,11 +53,7 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(args: &'a Args) -> anyhow::Result<Self> {
-        let mut templates = Templates::find(cpu::is_modelled);
-        templates.list.retain(|(code, _)| {
-            format!("{:?}", code.mnemonic()).to_lowercase().starts_with(&args.only)
-        });
-        anyhow::ensure!(!templates.list.is_empty(), "no instruction starts with `{}`", args.only);
+        let templates = Templates::find_named(cpu::is_modelled, &args.only)?;
         Ok(Self {
             args,
             generator: Generator::new(templates, cpu::is_modelled),
@@ -60,13 +66,7 @@ impl<'a> Worker<'a> {
     }
 
     fn case(&mut self, number: u64) -> anyhow::Result<()> {
-        let mut random = Random::new(self.args.seed.wrapping_mul(0xd134_2543_de82_ef95) ^ number);
-        let is_program = random.chance(PROGRAMS_PERCENT) && self.args.only.is_empty();
-        let case = if is_program {
-            self.generator.program(&mut random)
-        } else {
-            self.generator.single(&mut random)
-        };
+        let (case, is_program, mut random) = random_case(&mut self.generator, self.args, number);
         let mode = random.pick(&[Mode::Run, Mode::Step, Mode::Careful]);
         if self.args.trace {
             show(&format!("case {number} ({mode:?})"), &case, &[], None);
@@ -82,17 +82,11 @@ impl<'a> Worker<'a> {
             self.modes_agree(number, &case, &guest)?;
         }
         let host = self.host.run(&case);
-        let mut ignore = Ignore::default();
-        ignore.leaves.rflags = match host.ending {
-            Ending::Done => case.ignored_flags,
-            _ => case.ignored_at_fault,
-        };
-        if is_program {
-            ignore.leaves.x87_status =
-                x86_ops::undefined_flags::X87_C0_C2_C3 | x86_ops::undefined_flags::X87_C1;
+        let ignore = if is_program {
+            Ignore::after_program(&case, &host)
         } else {
-            ignore = Ignore::after(&first, &case, &host);
-        }
+            Ignore::after(&first, &case, &host)
+        };
         let found = differences(&host, &guest, &ignore);
         if found.is_empty() {
             self.agree += 1;
@@ -125,14 +119,14 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn finish(&self) {
+    fn finish(&self) -> Counts {
         for (name, count) in &self.not_run {
             println!("not run on the host: {count} of {name}");
         }
         for (name, count) in &self.differ {
             println!("{count} differences: {name}");
         }
-        println!("{} {}", self.agree, self.differ.values().sum::<u64>());
+        Counts { agree: self.agree, differ: self.differ.values().sum() }
     }
 }
 
@@ -153,7 +147,12 @@ fn may_go_to(rip: u64) -> bool {
     (CODE..CODE + CODE_BYTES).contains(&rip) || is_harmless(rip, 16)
 }
 
-fn show(title: &str, case: &Case, found: &[String], outcomes: Option<(&Outcome, &Outcome)>) {
+pub(crate) fn show(
+    title: &str,
+    case: &Case,
+    found: &[String],
+    outcomes: Option<(&Outcome, &Outcome)>,
+) {
     println!("{title}:");
     let mut decoder = Decoder::with_ip(64, &case.code, case.address, DecoderOptions::NONE);
     while decoder.can_decode() {

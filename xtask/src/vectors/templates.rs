@@ -49,6 +49,19 @@ impl Templates {
         }
         Self { list: found.into_values().collect() }
     }
+
+    /// The same for instructions whose mnemonic starts so.
+    pub(crate) fn find_named(
+        is_supported: impl Fn(&Instruction) -> bool,
+        start: &str,
+    ) -> anyhow::Result<Self> {
+        let mut templates = Self::find(is_supported);
+        templates
+            .list
+            .retain(|(code, _)| format!("{:?}", code.mnemonic()).to_lowercase().starts_with(start));
+        anyhow::ensure!(!templates.list.is_empty(), "no instruction starts with `{start}`");
+        Ok(templates)
+    }
 }
 
 impl Template {

@@ -6,7 +6,7 @@
 use guest_memory::{Accessor, GuestAddr, GuestMemory};
 
 use super::label::{Compare, FLAGS, Label, Labelled, Labels};
-use crate::{Exit, Registers, Undefined, split};
+use crate::{Compared, Exit, Registers, Undefined, split};
 
 /// One bit for each undefined bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,14 @@ fn signed_range(of: Labelled<Bits>, bits: u32) -> (u128, u128) {
 /// Whether `a < b` holds for some allowed values and fails for others.
 fn is_open((a_low, a_high): (u128, u128), (b_low, b_high): (u128, u128)) -> bool {
     a_low < b_high && a_high >= b_low
+}
+
+fn labelled((value, undefined): (u64, u64)) -> Labelled<Bits> {
+    Labelled { value: value.into(), label: Bits(undefined.into()) }
+}
+
+fn unlabelled(of: Labelled<Bits>) -> (u64, u64) {
+    (split(of.value)[0], split(of.label.0)[0])
 }
 
 impl Bits {
@@ -158,6 +166,11 @@ impl Label for Bits {
             labels.x87 = undefined.x87.map(Self);
             labels.x87_status = Self(u128::from(undefined.x87_status));
             labels.flags = FLAGS.map(|flag| Self::when(undefined.rflags & flag != 0));
+            labels.compare = undefined.compared.map(|Compared { a, b, bits }| Compare {
+                a: labelled(a),
+                b: labelled(b),
+                bits,
+            });
         }
         labels
     }
@@ -169,12 +182,19 @@ impl Label for Bits {
         }
         let flags = FLAGS.iter().zip(&labels.flags);
         let rflags = flags.fold(0, |all, (flag, label)| all | if label.0 == 0 { 0 } else { *flag });
+        // While all flags are defined, nobody asks what was compared.
+        let compare = labels.compare.filter(|_| rflags != 0);
         r.undefined = Some(Box::new(Undefined {
             gpr: labels.gpr.map(|label| split(label.0)[0]),
             xmm: labels.xmm.map(|label| label.0),
             x87: labels.x87.map(|label| label.0),
             x87_status: u16::try_from(labels.x87_status.0 & 0xffff).unwrap_or(0),
             rflags,
+            compared: compare.map(|Compare { a, b, bits }| Compared {
+                a: unlabelled(a),
+                b: unlabelled(b),
+                bits,
+            }),
         }));
     }
 }

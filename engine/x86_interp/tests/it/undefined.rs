@@ -25,10 +25,13 @@ fn undefined(program: impl FnOnce(&mut CodeAssembler)) -> Machine {
     m
 }
 
-/// Runs to the end without an exit.
-fn silent(program: impl FnOnce(&mut CodeAssembler)) -> Machine {
-    let mut m = undefined(program);
+/// Runs to the end without an exit, as a whole and by steps.
+fn silent(program: impl Fn(&mut CodeAssembler)) -> Machine {
+    let mut stepped = undefined(&program);
+    stepped.finish_by_steps();
+    let mut m = undefined(&program);
     m.finish();
+    assert_eq!(m.r, stepped.r);
     m
 }
 

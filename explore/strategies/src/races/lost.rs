@@ -25,6 +25,8 @@ pub(super) struct Forced<'a> {
     pub(super) script: usize,
     pub(super) attempt: Attempt,
     pub(super) deviations: &'a [Deviation],
+    /// Who of several callers begins.
+    pub(super) order: &'a [Deviation],
     /// The update that the interrupted access is the write of, if it is one.
     pub(super) update: Option<Update>,
 }
@@ -47,7 +49,9 @@ impl Campaign<'_> {
         let before = (SWITCH_BEFORE.number, update.read, before);
         let mut ends = Vec::new();
         for (switch, order) in [(before, Order::OtherFirst), (after, Order::UpdateFirst)] {
-            let Some(deviations) = self.serial(switch, mixed.other) else { return Ok(None) };
+            let Some(deviations) = self.serial(switch, mixed.other, forced.order) else {
+                return Ok(None);
+            };
             self.results.runs += 1;
             let serial =
                 self.run_watched(forced.script, MarkSet::First, &deviations, Some(watch))?;
@@ -71,9 +75,15 @@ impl Campaign<'_> {
 
     /// The deviations of a run with one switch, in which the arrivals at the other write are
     /// reported.
-    fn serial(&self, (kind, ip, answer): (u16, u64, u32), other: u64) -> Option<Vec<Deviation>> {
+    fn serial(
+        &self,
+        (kind, ip, answer): (u16, u64, u32),
+        other: u64,
+        order: &[Deviation],
+    ) -> Option<Vec<Deviation>> {
         let ordinal = self.rva_of(GuestAddr(ip))?;
-        let mut list = vec![Deviation { kind, ordinal, answer }];
+        let mut list = order.to_vec();
+        list.push(Deviation { kind, ordinal, answer });
         let other = self.rva_of(GuestAddr(other))?;
         if other != ordinal {
             let kind = SWITCH_POINT.number;

@@ -47,14 +47,15 @@ impl Campaign<'_> {
             if !update::is_computed_with(self.target, self.image_base, GuestAddr(read)) {
                 continue;
             }
-            let between = self.switch((SWITCH_BEFORE.number, second), read);
-            let before = self.switch((SWITCH_BEFORE.number, first), read);
-            let after = self.switch((SWITCH_AFTER.number, second), read);
+            let between = self.switch((SWITCH_BEFORE.number, second), read, &shared.order);
+            let before = self.switch((SWITCH_BEFORE.number, first), read, &shared.order);
+            let after = self.switch((SWITCH_AFTER.number, second), read, &shared.order);
             let (Some(between), Some(before), Some(after)) = (between, before, after) else {
                 continue;
             };
             let pair = (GuestAddr(second), GuestAddr(read));
-            let is_new = only.is_none() && self.torn_tried.insert(pair);
+            let is_first = shared.order.is_empty();
+            let is_new = only.is_none() && self.torn_tried.insert((pair, is_first));
             if !(is_new || only.is_some_and(|only| only == between)) || self.is_budget_used_up() {
                 continue;
             }
@@ -75,10 +76,15 @@ impl Campaign<'_> {
     }
 
     /// The deviations of a run with one switch, in which the reads are reported.
-    fn switch(&self, (kind, ip): (u16, u64), read: u64) -> Option<Vec<Deviation>> {
+    fn switch(
+        &self,
+        (kind, ip): (u16, u64),
+        read: u64,
+        order: &[Deviation],
+    ) -> Option<Vec<Deviation>> {
         let (ordinal, read) = (self.rva_of(GuestAddr(ip))?, self.rva_of(GuestAddr(read))?);
         let reported = Deviation { kind: SWITCH_POINT.number, ordinal: read, answer: NO_SWITCH };
-        let mut list = vec![Deviation { kind, ordinal, answer: 1 }, reported];
+        let mut list = [order, &[Deviation { kind, ordinal, answer: 1 }, reported]].concat();
         list.sort();
         Some(list)
     }

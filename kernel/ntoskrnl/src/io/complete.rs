@@ -1,6 +1,6 @@
 //! Completion: the walk up the stack locations.
 
-use events::{Decided, EntryPoint, Event, IrpComplete, IrpId, Seq};
+use events::{Decided, EntryPoint, Event, IrpComplete, IrpId, PendingLost, Seq};
 use guest_memory::GuestAddr;
 use nt_abi::{
     NtStatus,
@@ -163,7 +163,8 @@ impl Walk {
         }
     }
 
-    /// Tells the dispatch routines that are still running that their location was passed.
+    /// Tells the dispatch routines that are still running that their location was passed, and looks
+    /// whether one that returned `STATUS_PENDING` left the mark there.
     fn leave_location(&self, k: &mut Kernel, location: i8, is_pending: bool) -> CallResult<()> {
         let status = NtStatus(k.get(self.address, IRP::Status)?);
         let of_location = |d: &&mut super::dispatch::Dispatch| {
@@ -172,6 +173,12 @@ impl Walk {
         for dispatch in k.io.dispatches.iter_mut().filter(of_location) {
             dispatch.completed = Some((status, self.seq));
             dispatch.is_marked_pending |= is_pending;
+        }
+        let pended = &mut irp::entry(k, self.id).pended;
+        let found = pended.iter().find(|(of, _)| *of == location).map(|(_, returned)| *returned);
+        pended.retain(|(of, _)| *of != location);
+        if let Some(returned) = found.filter(|_| !is_pending) {
+            k.emit(Event::PendingLost(PendingLost { irp: self.id, returned }))?;
         }
         Ok(())
     }

@@ -15,7 +15,8 @@ use nt_macros::export;
 
 use super::dispatch;
 use crate::{
-    CallResult, Export, Flow, Kernel, Stop, Wait, exports, frame, ke::DispatcherType, mm, ob,
+    CallResult, Export, Flow, Kernel, Stop, TrapTarget, Wait, exports, frame, ke::DispatcherType,
+    mm, ob,
 };
 
 exports![
@@ -61,18 +62,22 @@ pub(crate) fn at(
     context: u64,
     control: u8,
 ) -> CompletionRoutine {
+    let stand_in = match k.exports.target(target) {
+        Some(TrapTarget::Export(export)) => export.name,
+        _ => "",
+    };
     let named = CompletionRoutine {
         target,
         context,
         control,
         keeps: None,
         event: None,
-        is_keeper: target == address_of(k, &Keeper::EXPORT),
+        is_keeper: stand_in == Keeper::EXPORT.name,
     };
-    if target == address_of(k, &ForwardDone::EXPORT) {
+    if stand_in == ForwardDone::EXPORT.name {
         return CompletionRoutine { event: Some(GuestAddr(context)), ..named };
     }
-    if target != address_of(k, &SafeCompletionRoutine::EXPORT) {
+    if stand_in != SafeCompletionRoutine::EXPORT.name {
         return named;
     }
     let Some(safe) = take(k, GuestAddr(context)) else { return named };

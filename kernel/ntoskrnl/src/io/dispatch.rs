@@ -73,6 +73,7 @@ pub(crate) fn call_driver(
         _ => 0,
     };
     let entry = irp::entry(k, id);
+    entry.pended.retain(|(of, _)| *of != location);
     if entry.major == irp::NO_MAJOR {
         (entry.major, entry.control_code) = (major, control_code);
     }
@@ -151,6 +152,10 @@ impl crate::Frame for Dispatched {
         let entry = irp::entry(k, dispatch.irp);
         if entry.completed.is_none() {
             entry.returned = Some(seq);
+        }
+        let is_on_its_way = dispatch.is_forwarded && dispatch.completed.is_none();
+        if returned == NtStatus::STATUS_PENDING && is_on_its_way {
+            entry.pended.push((dispatch.location, seq));
         }
         k.trace(|_| format!("irp {} returned {returned}", dispatch.irp.0));
         Ok(Flow::Return(u64::from(returned.0)))

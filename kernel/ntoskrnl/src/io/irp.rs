@@ -59,6 +59,9 @@ pub struct Irp {
     pub result: Option<(NtStatus, u64)>,
     /// When the last dispatch routine returned without having completed it.
     pub returned: Option<Seq>,
+    /// Stack locations whose dispatch routine passed it on and returned `STATUS_PENDING` while it
+    /// was on its way, and when.
+    pub(crate) pended: Vec<(i8, Seq)>,
     /// Interrupt time at which it was cancelled first.
     pub cancelled_100ns: Option<u64>,
     /// How results travel.
@@ -142,6 +145,7 @@ pub(crate) fn number(k: &mut Kernel, address: GuestAddr, kind: IrpKind) -> IrpId
         completed: None,
         result: None,
         returned: None,
+        pended: Vec::new(),
         cancelled_100ns: None,
         request: None,
     };
@@ -246,6 +250,7 @@ fn IoReuseIrp(k: &mut Kernel, irp: GuestAddr, status: NtStatus) -> CallResult<()
     k.set(irp, IRP::Status, status.0)?;
     let irp = entry(k, id);
     irp.completed = None;
+    irp.pended.clear();
     irp.result = None;
     Ok(())
 }

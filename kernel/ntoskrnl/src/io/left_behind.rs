@@ -114,7 +114,7 @@ fn is_kept(k: &Kernel, driver: GuestAddr) -> bool {
     ob::object(k, driver).pointer_count > 1 + devices.count() as u64
 }
 
-/// Reports the handles, the pool and the work items that it holds.
+/// Reports the handles, the references, the pool and the work items that it holds.
 pub(crate) fn report_owned(
     k: &mut Kernel,
     driver: GuestAddr,
@@ -126,6 +126,9 @@ pub(crate) fn report_owned(
     for open in ob::opened_by(k, base, size_bytes) {
         let what = ob::describe(k, open.entry.object);
         left.push((Resource::Handle(what), open.entry.opened));
+    }
+    for (object, taken) in ob::referenced_by(k, base, size_bytes) {
+        left.push((Resource::Reference(ob::describe(k, object)), taken));
     }
     for block in mm::owned_by(k, base, size_bytes) {
         if BlockKind::from_u16(block.allocated.kind) == Some(BlockKind::Pool) {

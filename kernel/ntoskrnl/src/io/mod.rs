@@ -48,10 +48,11 @@ mod zw_file;
 
 pub mod service;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use events::{IrpId, ThreadId};
 use guest_memory::GuestAddr;
+use saved::{Saved, SavedMap, kept};
 
 pub(crate) use cancel_here::{CallStage, cancel_if_chosen};
 pub use device::{Descriptor, Device, DeviceFacts};
@@ -99,44 +100,46 @@ pub(crate) const DATA: &[DataExport] = &[
     ob::type_variable("IoFileObjectType", |k, at| ob::write_type(k, at, ob::ObjectType::File)),
 ];
 
-/// State of the component.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Driver objects, by address.
-    drivers: BTreeMap<GuestAddr, Driver>,
-    /// Device objects, by address.
-    devices: BTreeMap<GuestAddr, Device>,
-    /// File objects, by address.
-    files: BTreeMap<GuestAddr, file::File>,
-    /// Every IRP of the run.
-    irps: BTreeMap<IrpId, Irp>,
-    /// The last IRP at an address, also after it was freed.
-    irp_at: BTreeMap<GuestAddr, IrpId>,
-    /// Dispatch routines that are running, innermost last.
-    dispatches: Vec<dispatch::Dispatch>,
-    next_dispatch: u64,
-    /// The word of the cancel spin lock; null until somebody asks for it.
-    cancel_lock: GuestAddr,
-    /// Timers of devices.
-    timers: timer::Timers,
-    /// Packets that `IoStartPacket` queued and nobody started.
-    queued_packets: BTreeSet<GuestAddr>,
-    /// Devices to tell about a shutdown, first to be told first.
-    shutdown_devices: VecDeque<GuestAddr>,
-    /// Number of the next device without a name of its own.
-    next_device_number: u32,
-    /// Threads that do it.
-    workers: Vec<ThreadId>,
-    /// Completion routines that keep their device, by context.
-    safe_completions: BTreeMap<GuestAddr, completion_routine::SafeCompletion>,
-    /// Drivers beside the one under test.
-    neighbours: neighbours::Neighbours,
-    /// Work items, by address.
-    work_items: BTreeMap<GuestAddr, work_item::WorkItem>,
-    /// Connection contexts that are tables of messages.
-    message_tables: interrupt::MessageTables,
-    /// Callback objects.
-    callbacks: callback_object::Callbacks,
+kept! {
+    /// State of the component.
+    #[derive(Debug, Default)]
+    pub struct State as StateCopy {
+        /// Driver objects, by address.
+        drivers: SavedMap<GuestAddr, Driver>,
+        /// Device objects, by address.
+        devices: SavedMap<GuestAddr, Device>,
+        /// File objects, by address.
+        files: SavedMap<GuestAddr, file::File>,
+        /// Every IRP of the run.
+        irps: SavedMap<IrpId, Irp>,
+        /// The last IRP at an address, also after it was freed.
+        irp_at: SavedMap<GuestAddr, IrpId>,
+        /// Dispatch routines that are running, innermost last.
+        dispatches: Saved<Vec<dispatch::Dispatch>>,
+        next_dispatch: u64,
+        /// The word of the cancel spin lock; null until somebody asks for it.
+        cancel_lock: GuestAddr,
+        /// Timers of devices.
+        timers: Saved<timer::Timers>,
+        /// Packets that `IoStartPacket` queued and nobody started.
+        queued_packets: Saved<BTreeSet<GuestAddr>>,
+        /// Devices to tell about a shutdown, first to be told first.
+        shutdown_devices: Saved<VecDeque<GuestAddr>>,
+        /// Number of the next device without a name of its own.
+        next_device_number: u32,
+        /// Threads that do it.
+        workers: Saved<Vec<ThreadId>>,
+        /// Completion routines that keep their device, by context.
+        safe_completions: SavedMap<GuestAddr, completion_routine::SafeCompletion>,
+        /// Drivers beside the one under test.
+        neighbours: Saved<neighbours::Neighbours>,
+        /// Work items, by address.
+        work_items: SavedMap<GuestAddr, work_item::WorkItem>,
+        /// Connection contexts that are tables of messages.
+        message_tables: Saved<interrupt::MessageTables>,
+        /// Callback objects.
+        callbacks: Saved<callback_object::Callbacks>,
+    }
 }
 
 impl State {

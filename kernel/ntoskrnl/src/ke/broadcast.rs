@@ -41,7 +41,7 @@ fn start(k: &mut Kernel, routine: GuestAddr, context: u64) -> CallResult<Flow> {
         return Ok(Flow::spin(GuestAddr::NULL, Start { routine, context }));
     }
     let (gathered, returned) = (BTreeSet::new(), BTreeSet::new());
-    k.ke.broadcast = Some(Broadcast { routine, context, gathered, returned });
+    *k.ke.broadcast = Some(Broadcast { routine, context, gathered, returned });
     k.bound_turn();
     let irql = k.irql();
     gather(k)?.then(k, Sent { irql })
@@ -60,7 +60,7 @@ fn gather(k: &mut Kernel) -> CallResult<Flow> {
     k.set_irql(Irql::IPI_LEVEL);
     k.order_release(BARRIER);
     let index = k.core().index;
-    if let Some(broadcast) = &mut k.ke.broadcast {
+    if let Some(broadcast) = &mut *k.ke.broadcast {
         broadcast.gathered.insert(index);
     }
     call_when_gathered(k)
@@ -68,7 +68,7 @@ fn gather(k: &mut Kernel) -> CallResult<Flow> {
 
 /// "Each processor spins on a barrier until all processors have reached" it.
 fn call_when_gathered(k: &mut Kernel) -> CallResult<Flow> {
-    let Some(broadcast) = &k.ke.broadcast else { return Ok(Flow::Return(0)) };
+    let Some(broadcast) = &*k.ke.broadcast else { return Ok(Flow::Return(0)) };
     if broadcast.gathered.len() < k.cores.len() {
         return Ok(Flow::spin(GuestAddr::NULL, Gathering));
     }
@@ -88,7 +88,7 @@ struct Called;
 frame!(Called, |_, k, value| {
     k.order_release(BARRIER);
     let index = k.core().index;
-    if let Some(broadcast) = &mut k.ke.broadcast {
+    if let Some(broadcast) = &mut *k.ke.broadcast {
         broadcast.returned.insert(index);
     }
     Ok(Flow::Return(value))
@@ -107,7 +107,7 @@ fn finish(k: &mut Kernel, irql: Irql, value: u64) -> CallResult<Flow> {
     if returned < k.cores.len() {
         return Ok(Flow::spin(GuestAddr::NULL, Finishing { irql, value }));
     }
-    k.ke.broadcast = None;
+    *k.ke.broadcast = None;
     k.order_acquire(BARRIER);
     k.set_irql(irql);
     Ok(Flow::Return(value))
@@ -134,7 +134,7 @@ frame!(Interrupted, |this, k, _| {
 impl Kernel {
     /// Whether a processor is called to the barrier and can go there.
     pub(crate) fn has_deliverable_broadcast(&self, processor: usize) -> bool {
-        let Some(broadcast) = &self.ke.broadcast else { return false };
+        let Some(broadcast) = &*self.ke.broadcast else { return false };
         let Some(core) = self.cores.get(processor) else { return false };
         core.irql < Irql::IPI_LEVEL
             && !broadcast.gathered.contains(&core.index)

@@ -37,11 +37,12 @@ mod timer;
 mod unwind;
 mod wait;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use events::{Seq, ThreadId};
 use guest_memory::GuestAddr;
 use nt_abi::structures::ke::{KAPC, KDPC, KTIMER};
+use saved::{Saved, SavedMap, kept};
 
 use crate::Kernel;
 
@@ -84,38 +85,40 @@ pub(crate) const EXPORTS: &[&[crate::Export]] = &[
     wait::EXPORTS,
 ];
 
-/// State of the component.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Every thread, by number.
-    pub threads: BTreeMap<ThreadId, Thread>,
-    /// Threads that could run, in order.
-    ready: VecDeque<ThreadId>,
-    /// For each processor the thread that runs DPCs while nothing else does.
-    pub idle_threads: Vec<ThreadId>,
-    /// How many threads spin.
-    pub(crate) spinning: usize,
-    /// Counts waits, so that waiters are served in order.
-    next_wait: u64,
-    /// Queued DPCs of each processor, first to run first.
-    dpcs: dpc::Queues,
-    /// Spin locks that are held.
-    spin_locks: BTreeMap<GuestAddr, spin_lock::Holder>,
-    /// Fast and guarded mutexes that are held.
-    fast_mutexes: BTreeMap<GuestAddr, fast_mutex::Owner>,
-    /// Mutexes that are owned: by whom, and since when.
-    mutexes: BTreeMap<GuestAddr, mutex::Owner>,
-    /// Set timers by due time and order of setting, with the processor that set them.
-    timers: BTreeMap<(u64, u64), timer::Armed>,
-    next_timer: u64,
-    /// Timers that the system allocated.
-    ex_timers: BTreeMap<GuestAddr, ex_timer::ExTimer>,
-    /// Interrupts of devices.
-    interrupts: interrupt::Interrupts,
-    /// A routine that all processors are called to.
-    broadcast: Option<broadcast::Broadcast>,
-    /// Callbacks about processors, by handle.
-    processor_callbacks: BTreeMap<GuestAddr, processor_change::Registration>,
+kept! {
+    /// State of the component.
+    #[derive(Debug, Default)]
+    pub struct State as StateCopy {
+        /// Every thread, by number.
+        pub threads: SavedMap<ThreadId, Thread>,
+        /// Threads that could run, in order.
+        ready: Saved<VecDeque<ThreadId>>,
+        /// For each processor the thread that runs DPCs while nothing else does.
+        pub idle_threads: Saved<Vec<ThreadId>>,
+        /// How many threads spin.
+        pub(crate) spinning: usize,
+        /// Counts waits, so that waiters are served in order.
+        next_wait: u64,
+        /// Queued DPCs of each processor, first to run first.
+        dpcs: Saved<dpc::Queues>,
+        /// Spin locks that are held.
+        spin_locks: SavedMap<GuestAddr, spin_lock::Holder>,
+        /// Fast and guarded mutexes that are held.
+        fast_mutexes: SavedMap<GuestAddr, fast_mutex::Owner>,
+        /// Mutexes that are owned: by whom, and since when.
+        mutexes: SavedMap<GuestAddr, mutex::Owner>,
+        /// Set timers by due time and order of setting, with the processor that set them.
+        timers: SavedMap<(u64, u64), timer::Armed>,
+        next_timer: u64,
+        /// Timers that the system allocated.
+        ex_timers: SavedMap<GuestAddr, ex_timer::ExTimer>,
+        /// Interrupts of devices.
+        interrupts: Saved<interrupt::Interrupts>,
+        /// A routine that all processors are called to.
+        broadcast: Saved<Option<broadcast::Broadcast>>,
+        /// Callbacks about processors, by handle.
+        processor_callbacks: SavedMap<GuestAddr, processor_change::Registration>,
+    }
 }
 
 impl State {

@@ -8,6 +8,7 @@ mod probe;
 mod system_routine;
 
 use guest_memory::GuestAddr;
+use saved::{Saved, kept};
 
 pub use blocks::{
     Arenas, allocate_kernel, allocate_stack, free_kernel, free_stack, map_user, owned_by,
@@ -23,20 +24,22 @@ pub(crate) const EXPORTS: &[&[crate::Export]] =
 /// The exported variables of the component.
 pub(crate) const DATA: &[crate::DataExport] = probe::DATA;
 
-/// State of the component.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    // Wiring
-    /// The arenas, from `start` on.
-    pub arenas: Option<Arenas>,
+kept! {
+    /// State of the component.
+    #[derive(Debug, Default)]
+    pub struct State as StateCopy {
+        // Wiring
+        /// The arenas, from `start` on.
+        pub arenas: Option<Arenas>,
 
-    // State
-    /// User pages that went away by a choice of the run.
-    pub provoked: Vec<GuestAddr>,
-    /// Values of the caller's input that are looked for at privileged operations.
-    marks: Vec<marks::Mark>,
-    /// The next user address handed out, per process.
-    pub(crate) user_next: blocks::UserNext,
-    mdls: mdl::Mdls,
-    physical: physical::Physical,
+        // State
+        /// User pages that went away by a choice of the run.
+        pub provoked: Saved<Vec<GuestAddr>>,
+        /// Values of the caller's input that are looked for at privileged operations.
+        marks: Saved<Vec<marks::Mark>>,
+        /// The next user address handed out, per process.
+        pub(crate) user_next: Saved<blocks::UserNext>,
+        mdls: Saved<mdl::Mdls>,
+        physical: Saved<physical::Physical>,
+    }
 }

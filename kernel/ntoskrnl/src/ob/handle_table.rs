@@ -128,6 +128,22 @@ pub fn create_handle(
     Ok(Handle(kernel | (u64::from(index) << 2)))
 }
 
+/// Opens a handle to an object in the table of this process, whoever runs now.
+pub fn create_handle_of(
+    k: &mut Kernel,
+    process: GuestAddr,
+    object: GuestAddr,
+    granted: u32,
+) -> CallResult<Handle> {
+    let (who, opened) = (GuestAddr::NULL, k.last_seq);
+    let entry = HandleEntry { object, granted, attributes: 0, who, opened };
+    let index = k.ob.handles.entry(process).or_default().insert(entry)?;
+    let body = object::object_mut(k, object);
+    body.handle_count += 1;
+    body.pointer_count += 1;
+    Ok(Handle(u64::from(index) << 2))
+}
+
 /// Duplicates a handle of a process for another one, with the same access: `DuplicateHandle`.
 pub fn duplicate(
     k: &mut Kernel,

@@ -15,9 +15,10 @@ mod object;
 mod object_type;
 mod reference_exports;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use guest_memory::GuestAddr;
+use saved::{Saved, SavedMap, kept};
 
 pub use attributes::{ObjectAttributes, PreviousMode, read_name, write_name};
 pub use close::{
@@ -25,8 +26,8 @@ pub use close::{
 };
 pub use directory_exports::{create_named, find, root_of};
 pub use handle_table::{
-    Handle, HandleEntry, HandleTable, OpenHandle, create_handle, describe, duplicate, entry,
-    opened_by, reference_by_handle,
+    Handle, HandleEntry, HandleTable, OpenHandle, create_handle, create_handle_of, describe,
+    duplicate, entry, opened_by, reference_by_handle,
 };
 pub use name::Name;
 pub use namespace::{
@@ -35,7 +36,7 @@ pub use namespace::{
 };
 pub use object::{
     Object, adopt, claimed, create, dereference, make_permanent, make_temporary, object, reference,
-    referenceable, set_created,
+    reference_for_driver, referenceable, referenced_by, set_created,
 };
 pub(crate) use object::{dereference_later, drop_reference};
 pub use object_type::{
@@ -49,22 +50,24 @@ use crate::{CallResult, Export, Kernel};
 pub(crate) const EXPORTS: &[&[Export]] =
     &[reference_exports::EXPORTS, handle_exports::EXPORTS, directory_exports::EXPORTS];
 
-/// State of the component.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    // Configuration
-    types: BTreeMap<ObjectType, object_type::TypeEntry>,
-    /// The process whose handles are the kernel's.
-    system_process: Option<GuestAddr>,
+kept! {
+    /// State of the component.
+    #[derive(Debug, Default)]
+    pub struct State as StateCopy {
+        // Configuration
+        types: SavedMap<ObjectType, object_type::TypeEntry>,
+        /// The process whose handles are the kernel's.
+        system_process: Option<GuestAddr>,
 
-    // State
-    objects: BTreeMap<GuestAddr, Object>,
-    root: GuestAddr,
-    dos_devices: GuestAddr,
-    kernel_handles: HandleTable,
-    handles: BTreeMap<GuestAddr, HandleTable>,
-    /// Objects whose last reference went away above `PASSIVE_LEVEL`.
-    deferred: VecDeque<GuestAddr>,
+        // State
+        objects: SavedMap<GuestAddr, Object>,
+        root: GuestAddr,
+        dos_devices: GuestAddr,
+        kernel_handles: Saved<HandleTable>,
+        handles: SavedMap<GuestAddr, HandleTable>,
+        /// Objects whose last reference went away above `PASSIVE_LEVEL`.
+        deferred: Saved<VecDeque<GuestAddr>>,
+    }
 }
 
 /// Creates the types every component may use and the directories of the name space. Called once,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use events::{BlockKind, Seq};
+use events::{BlockKind, Event, Resource, ResourceTaken, Seq};
 use guest_memory::{AccessKind, GuestAddr};
 use nt_abi::Irql;
 
-use super::{Name, ObjectType, namespace, object_type};
+use super::{Name, ObjectType, describe, namespace, object_type};
 use crate::{CallResult, Flow, Kernel, Stop, frame, mm};
 
 /// What the kernel knows about an object beside its body.
@@ -28,6 +28,8 @@ pub struct Object {
     pub who: GuestAddr,
     /// When it was created.
     pub created: Seq,
+    /// References that driver code took and did not give back: who, and when.
+    pub(crate) taken: Vec<(GuestAddr, Seq)>,
     /// What a directory or a link holds.
     pub(crate) contents: Contents,
 }
@@ -74,6 +76,7 @@ pub fn adopt(k: &mut Kernel, kind: ObjectType, body: GuestAddr) {
         is_permanent: false,
         who: asked_by(k),
         created: k.last_seq,
+        taken: Vec::new(),
         contents: Contents::Plain,
     };
     k.ob.objects.insert(body, object);
@@ -126,6 +129,52 @@ pub fn reference(k: &mut Kernel, body: GuestAddr) {
     if let Some(object) = k.ob.objects.get_mut(&body) {
         object.pointer_count += 1;
     }
+}
+
+/// Adds a reference that driver code asked for and has to give back.
+///
+/// "Once the driver is done using the pointer, it must call `ObDereferenceObject`". Source: "Life
+/// Cycle of an Object".
+pub fn reference_for_driver(k: &mut Kernel, body: GuestAddr) -> CallResult<()> {
+    reference(k, body);
+    note_taken(k, body)
+}
+
+/// Remembers that driver code was just given a reference.
+pub(crate) fn note_taken(k: &mut Kernel, body: GuestAddr) -> CallResult<()> {
+    let who = asked_by(k);
+    if who.is_null() {
+        return Ok(());
+    }
+    let resource = Resource::Reference(describe(k, body));
+    let when = k.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
+    let taken = &mut object_mut(k, body).taken;
+    if taken.len() < MOST_TAKEN {
+        taken.push((who, when));
+    }
+    Ok(())
+}
+
+/// References of one object that are told apart. A driver that takes more of them without an end
+/// has taken those.
+const MOST_TAKEN: usize = 256;
+
+/// Forgets a reference of driver code that is given back: one is as good as another.
+pub(crate) fn note_given_back(k: &mut Kernel, body: GuestAddr) {
+    if let Some(object) = k.ob.objects.get_mut(&body) {
+        object.taken.pop();
+    }
+}
+
+/// References that code inside an address range took and did not give back.
+pub fn referenced_by(k: &Kernel, base: GuestAddr, size_bytes: u64) -> Vec<(GuestAddr, Seq)> {
+    let mut list = Vec::new();
+    for (&body, object) in &k.ob.objects {
+        let of_image =
+            object.taken.iter().filter(|(who, _)| who.0.wrapping_sub(base.0) < size_bytes);
+        list.extend(of_image.map(|(_, when)| (body, *when)));
+    }
+    list
 }
 
 /// Takes a reference away. The last one deletes the object, which may call a driver.

@@ -66,6 +66,7 @@ fn ObReferenceObjectByHandle(
                 k.set(at, OBJECT_HANDLE_INFORMATION::HandleAttributes, entry.attributes)?;
                 k.set(at, OBJECT_HANDLE_INFORMATION::GrantedAccess, entry.granted)?;
             }
+            object::note_taken(k, entry.object)?;
             k.write_scalar(into.at, entry.object.0)?;
             Ok(NtStatus::STATUS_SUCCESS)
         }
@@ -108,7 +109,7 @@ fn ObReferenceObjectByPointer(
     if !matches {
         return Ok(NtStatus::STATUS_OBJECT_TYPE_MISMATCH);
     }
-    object::reference(k, object);
+    object::reference_for_driver(k, object)?;
     Ok(NtStatus::STATUS_SUCCESS)
 }
 
@@ -133,7 +134,7 @@ fn ObReferenceObjectByPointerWithTag(
 )]
 fn ObfReferenceObject(k: &mut Kernel, object: GuestAddr) -> CallResult<u64> {
     referenceable(k, object)?;
-    object::reference(k, object);
+    object::reference_for_driver(k, object)?;
     Ok(object::object(k, object).pointer_count)
 }
 
@@ -154,6 +155,7 @@ fn ObfReferenceObjectWithTag(k: &mut Kernel, object: GuestAddr, _tag: u32) -> Ca
     written_as = "ObDereferenceObject"
 )]
 fn ObfDereferenceObject(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
+    object::note_given_back(k, object);
     object::dereference(k, object)
 }
 
@@ -164,11 +166,13 @@ fn ObfDereferenceObject(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
     written_as = "ObDereferenceObjectWithTag"
 )]
 fn ObfDereferenceObjectWithTag(k: &mut Kernel, object: GuestAddr, _tag: u32) -> CallResult<Flow> {
+    object::note_given_back(k, object);
     object::dereference(k, object)
 }
 
 /// Takes a reference away; a deletion is left to a system worker.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-obdereferenceobjectdeferdelete")]
 fn ObDereferenceObjectDeferDelete(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
+    object::note_given_back(k, object);
     object::dereference_later(k, object)
 }

@@ -103,7 +103,7 @@ fn PsLookupProcessByProcessId(k: &mut Kernel, id: u64, to: GuestAddr) -> CallRes
     let found =
         k.ps.processes.iter().find(|(_, process)| process.pid == id).map(|(&object, _)| object);
     let Some(object) = found else { return Ok(NtStatus::STATUS_INVALID_CID) };
-    ob::reference(k, object);
+    ob::reference_for_driver(k, object)?;
     k.write_scalar(to, object.0)?;
     Ok(NtStatus::STATUS_SUCCESS)
 }
@@ -116,7 +116,7 @@ fn PsLookupThreadByThreadId(k: &mut Kernel, id: u64, to: GuestAddr) -> CallResul
         |thread: &&crate::ke::Thread| thread.tid == id && thread.state != ThreadState::Terminated;
     let found = k.ke.threads.values().find(is_it).map(|thread| thread.object);
     let Some(object) = found else { return Ok(NtStatus::STATUS_INVALID_PARAMETER) };
-    ob::reference(k, object);
+    ob::reference_for_driver(k, object)?;
     k.write_scalar(to, object.0)?;
     Ok(NtStatus::STATUS_SUCCESS)
 }

@@ -7,9 +7,8 @@ mod system_thread;
 mod thread;
 mod version;
 
-use std::collections::BTreeMap;
-
 use guest_memory::{GuestAddr, SpaceId};
+use saved::{SavedMap, kept};
 
 use crate::{CallResult, DataExport, Kernel, ob};
 
@@ -43,17 +42,19 @@ pub(crate) const DATA: &[DataExport] = &[
     ob::type_variable("CmKeyObjectType", |k, at| ob::write_type(k, at, ob::ObjectType::Key)),
 ];
 
-/// State of the component.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Every process, by `EPROCESS` body.
-    pub processes: BTreeMap<GuestAddr, Process>,
-    /// The last process or thread id handed out; they share one table and are multiples of 4.
-    last_id: u64,
-    /// Views of sections: pages by process and first page.
-    views: BTreeMap<(SpaceId, GuestAddr), u64>,
-    /// How many threads were created.
-    threads: u32,
+kept! {
+    /// State of the component.
+    #[derive(Debug, Default)]
+    pub struct State as StateCopy {
+        /// Every process, by `EPROCESS` body.
+        pub processes: SavedMap<GuestAddr, Process>,
+        /// The last process or thread id handed out; they share one table and are multiples of 4.
+        last_id: u64,
+        /// Views of sections: pages by process and first page.
+        views: SavedMap<(SpaceId, GuestAddr), u64>,
+        /// How many threads were created.
+        threads: u32,
+    }
 }
 
 impl State {

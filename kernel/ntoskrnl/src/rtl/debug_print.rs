@@ -131,7 +131,7 @@ mod tests {
             let text = narrow(&mut k, text);
             call_by_name(&mut k, "DbgPrint", &[text]).unwrap();
         }
-        assert_eq!(k.debug_output, ["one", "two three", "four", "last"]);
+        assert_eq!(*k.debug_output, ["one", "two three", "four", "last"]);
     }
 
     #[test]
@@ -170,6 +170,6 @@ mod tests {
         assert_eq!(call_by_name(&mut k, "vDbgPrintEx", &[77, 3, format, list]), Ok(0));
         let arguments = [prefix, 77, 3, format, list];
         assert_eq!(call_by_name(&mut k, "vDbgPrintExWithPrefix", &arguments), Ok(0));
-        assert_eq!(k.debug_output, ["7-x", "drv: 7-x"]);
+        assert_eq!(*k.debug_output, ["7-x", "drv: 7-x"]);
     }
 }

@@ -17,6 +17,8 @@ mod stack_probe;
 mod string_conversion;
 mod system_version;
 
+use saved::kept;
+
 pub(crate) use system_version::NT_VERSION;
 
 /// The exports of the component, by file.
@@ -36,13 +38,15 @@ pub(crate) const EXPORTS: &[&[crate::Export]] = &[
     bitmap::EXPORTS,
 ];
 
-/// State of the component.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// State of `rand`; the C standard starts it as by `srand(1)`.
-    pub(crate) random: u32,
-    /// The last line of the debug output has no end yet.
-    pub(crate) is_line_open: bool,
+kept! {
+    /// State of the component.
+    #[derive(Debug)]
+    pub struct State as StateCopy {
+        /// State of `rand`; the C standard starts it as by `srand(1)`.
+        pub(crate) random: u32,
+        /// The last line of the debug output has no end yet.
+        pub(crate) is_line_open: bool,
+    }
 }
 
 impl Default for State {

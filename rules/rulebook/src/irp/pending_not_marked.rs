@@ -1,6 +1,6 @@
 //! `STATUS_PENDING` must be announced by `IoMarkIrpPending`.
 
-use events::{EventKind, IrpReturn};
+use events::{EventKind, IrpReturn, PendingLost};
 use nt_abi::NtStatus;
 use verifier::{Findings, Moment, Monitor, Severity, declare_rule};
 
@@ -14,7 +14,8 @@ declare_rule! {
         severity: Severity::Violation,
         title: "STATUS_PENDING returned without IoMarkIrpPending",
         explain: include_str!("pending_not_marked.md"),
-        fix: "call `IoMarkIrpPending` before the IRP is queued, then return `STATUS_PENDING`",
+        fix: "call `IoMarkIrpPending` before the IRP is queued, then return `STATUS_PENDING`; in a \
+            completion routine, call it if `Irp->PendingReturned` is set",
         windows: "the caller waits forever or its completion is lost; bug check 0xC9 (0x23D) under \
             Driver Verifier",
         contract: &[
@@ -32,7 +33,7 @@ pub(crate) struct PendingNotMarked;
 
 impl Monitor for PendingNotMarked {
     fn hears(&self) -> &'static [EventKind] {
-        &[EventKind::IrpReturn]
+        &[EventKind::IrpReturn, EventKind::PendingLost]
     }
 
     fn irp_return(&mut self, irp: &IrpReturn, at: Moment<'_>, out: &mut Findings) {
@@ -49,5 +50,16 @@ impl Monitor for PendingNotMarked {
             false => format!("{what} was not marked pending"),
         };
         out.report(&PENDING_NOT_MARKED, message).note_if(irp.completed, "completed here");
+    }
+    fn pending_lost(&mut self, lost: &PendingLost, at: Moment<'_>, out: &mut Findings) {
+        let what = describe::irp(Some(lost.irp), at);
+        let message = format!("{what} lost the pending mark on its way up");
+        let returned = at.ledgers.irp(lost.irp).and_then(|irp| irp.returned);
+        let finding = out.report(&PENDING_NOT_MARKED, message);
+        finding.note(at.origin.seq, "it completes here, and no completion routine marks it");
+        match returned.filter(|(seq, _)| *seq == lost.returned) {
+            Some((seq, ip)) => finding.at(seq, ip),
+            None => finding.note(lost.returned, "STATUS_PENDING was returned here"),
+        };
     }
 }
