@@ -53,7 +53,7 @@ pub(crate) fn friendly_run(run: FriendlyRun) -> Result<Outcome, String> {
     let outcome = match run.stopped {
         None => Outcome::Clean,
         Some((sentence, outcome)) => {
-            text.push_str(&format!("stopped: {sentence}\n"));
+            text.push_str(&format!("stopped: {}\n", printable(&sentence)));
             outcome
         }
     };

@@ -58,7 +58,7 @@ pub fn finding_text(
         renderer = renderer.term_width(columns.max(LEAST_COLUMNS));
     }
     let rendered = renderer.decor_style(DecorStyle::Ascii).render(&groups);
-    complete_arrows(&rendered, &places)
+    harmless(&complete_arrows(&rendered, &places))
 }
 
 fn first_group<'a>(finding: &Finding, sources: &mut Sources<'_>) -> Group<'a> {
@@ -227,6 +227,28 @@ pub fn summary_text(report: &Report) -> String {
             out.push_str(&line);
             out.push('\n');
         }
+    }
+    harmless(&out)
+}
+
+/// What a terminal shows as it is meant: lines and colours. Names come from files of others, and
+/// may hold anything else.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let colour = rest.strip_prefix("\u{1b}[").and_then(|behind| {
+            let end = behind.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            behind.get(end..)?.starts_with('m').then_some(end + 3)
+        });
+        let length = colour.unwrap_or(first.len_utf8());
+        let (part, behind) = rest.split_at(length);
+        if colour.is_some() || first == '\n' || !first.is_control() {
+            out.push_str(part);
+        } else {
+            out.extend(first.escape_default());
+        }
+        rest = behind;
     }
     out
 }
@@ -458,6 +480,31 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
         let text = summary_text(&Report::new("0.1.0", 0, "standard", vec![file]));
         let line = "not as expected: a.rhai:3: a read gives zeros: expected 0, found 5\n";
         assert!(text.starts_with(line) && text.contains("no finding: a.sys: 1 run"), "{text}");
+    }
+
+    #[test]
+    fn what_others_name_does_not_reach_the_terminal() {
+        let mut finding = finding();
+        let evil = "a\u{1b}]0;b\u{7}\r\u{9b}2J\u{1b}[31mc";
+        finding.message = evil.to_owned();
+        finding.site.function = Some(evil.to_owned());
+        finding.site.file = None;
+        finding.site.image = evil.to_owned();
+        for step in &mut finding.history {
+            step.message = evil.to_owned();
+        }
+        finding.request = Some(evil.to_owned());
+        for colours in [false, true] {
+            let options = TextOptions { colours, columns: None };
+            let text = finding_text(&finding, evil, &mut |_| None, options);
+            let rest = text.replace("\u{1b}[", "").replace('\n', "");
+            assert!(!rest.chars().any(char::is_control), "{text:?}");
+            assert!(text.contains("in a"), "{text}");
+        }
+        assert_eq!(
+            super::harmless("\u{1b}[1;31mé\n\u{1b}[2Jx\u{1b}["),
+            "\u{1b}[1;31mé\n\\u{1b}[2Jx\\u{1b}["
+        );
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn micros(time: Duration) -> f64 {
 impl Kernel {
     fn round(&mut self, host: &others::Host) -> Result<()> {
         let mut expected = 0;
-        self.native_time = shortest(|| {
+        self.native_time = shortest(SAMPLES, || {
             for _ in 0..NATIVE_REPEATS {
                 expected = self.native.run();
             }
@@ -224,7 +224,7 @@ impl Kernel {
     /// The shortest run, with the outcome of the last.
     fn measure(kernel: &mut guest::Kernel) -> Result<(Duration, guest::Outcome)> {
         let mut outcome = kernel.run()?;
-        let time = shortest(|| {
+        let time = shortest(SAMPLES, || {
             outcome = kernel.run()?;
             Ok(())
         })?;
@@ -234,9 +234,9 @@ impl Kernel {
 
 /// The shortest of a few runs, in processor time of this thread: other work on the machine must not
 /// count.
-fn shortest(mut run: impl FnMut() -> Result<()>) -> Result<Duration> {
+fn shortest(samples: usize, mut run: impl FnMut() -> Result<()>) -> Result<Duration> {
     let mut best = Duration::MAX;
-    for _ in 0..SAMPLES {
+    for _ in 0..samples {
         let start = native::thread_time();
         run()?;
         best = best.min(native::thread_time().saturating_sub(start));

@@ -119,11 +119,10 @@ fn run_counted(args: &Args) -> Result<Counts> {
         return Ok(Counts { not_run: cases.len(), ..Counts::default() });
     }
     let bench = Bench {
-        toolchain: CToolchain::locate()?,
-        bugcheck: build_bugcheck()?,
         bless: args.bless,
         is_without: args.without.is_some(),
         engine: args.engine.clone(),
+        ..Bench::new()?
     };
     let counts = bench.run(&cases);
     let Counts { passed, failed, .. } = counts;
@@ -159,6 +158,12 @@ pub(super) struct Outcome {
 }
 
 impl Bench {
+    /// The compilers of the test drivers and the program under test, both ready.
+    fn new() -> Result<Self> {
+        let (toolchain, bugcheck) = (CToolchain::locate()?, build_bugcheck()?);
+        Ok(Self { toolchain, bugcheck, bless: false, is_without: false, engine: None })
+    }
+
     #[expect(clippy::print_stdout, reason = "a program speaks to its terminal")]
     fn run(&self, cases: &[Result<Case>]) -> Counts {
         let next = AtomicUsize::new(0);

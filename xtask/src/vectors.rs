@@ -28,6 +28,8 @@ mod host;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[path = "vectors/no_host.rs"]
 mod host;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kernel_calls;
 mod labels;
 mod line;
 mod lines_run;

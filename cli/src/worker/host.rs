@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    io::{BufRead, BufReader, Write},
+    io::{BufReader, Write},
     ops::ControlFlow,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -14,12 +14,16 @@ use std::{
 use bugcheck::{CheckRequest, Cut, FileReport, FriendlyRun, Outcome, Progress, Report, VERSION};
 use report::InternalError;
 
-use super::wire::{Job, Message, Step, byte_of};
+use super::wire::{Job, Message, Step, byte_of, next_line};
 
 /// How long nothing is heard before it is asked whether to go on.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a worker may take to stop.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+/// How long one that says nothing more may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Lines that wait to be heard; then the worker waits.
+const MOST_WAITING: usize = 16;
 
 /// Hears of progress, and may end the work.
 type Listener<'l> = dyn FnMut(&Progress<'_>) -> ControlFlow<Cut> + 'l;
@@ -114,7 +118,8 @@ fn why(answer: Answer) -> (String, String) {
 
 /// Starts a worker, gives it the job, and waits for what comes of it.
 pub(crate) fn ask(command: &mut Command, job: &Job, listener: &mut Listener<'_>) -> Answer {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // Nor does it write to the terminal.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     // Ctrl-C goes to the group of processes in front; the worker hears of it from its parent.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -134,9 +139,10 @@ fn converse(child: &mut Child, job: &Job, listener: &mut Listener<'_>) -> Answer
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Answer::Refused("the worker process has no pipes".to_owned());
     };
-    let (sender, messages) = mpsc::channel();
+    let (sender, messages) = mpsc::sync_channel(MOST_WAITING);
     thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let mut stdout = BufReader::new(stdout);
+        while let Some(line) = next_line(&mut stdout) {
             if sender.send(line).is_err() {
                 break;
             }
@@ -152,8 +158,21 @@ fn converse(child: &mut Child, job: &Job, listener: &mut Listener<'_>) -> Answer
             talk.token,
         ),
         Err(Silence::End) => {
-            let how = child.wait().map_or_else(|error| error.to_string(), |how| how.to_string());
+            let how = end_of(child);
             Answer::Died(format!("the worker process ended early ({how})"), talk.token)
+        }
+    }
+}
+
+/// How a worker ended that says nothing more. It need not have.
+fn end_of(child: &mut Child) -> String {
+    let began = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(how)) => return how.to_string(),
+            Ok(None) if began.elapsed() >= FAREWELL => return "it says no more".to_owned(),
+            Ok(None) => thread::sleep(PATIENCE / 10),
+            Err(error) => return error.to_string(),
         }
     }
 }
@@ -181,25 +200,33 @@ impl Talk<'_> {
     ) -> Result<Answer, Silence> {
         let mut is_ready = false;
         let mut step = Step::default();
+        let mut told = Instant::now();
         loop {
-            let line = match messages.recv_timeout(PATIENCE) {
+            let heard = messages.recv_timeout(PATIENCE);
+            // One that talks all the time ends as well.
+            if told.elapsed() >= PATIENCE {
+                self.tell(&step, listener)?;
+                told = Instant::now();
+            }
+            let line = match heard {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => return Err(Silence::End),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.tell(&step, listener)?;
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
             };
             let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
             match message {
                 Message::Ready => is_ready = true,
-                Message::Refused(sentence) => return Ok(Answer::Refused(sentence)),
+                Message::Refused(sentence) => return Ok(Answer::Refused(one_line(&sentence))),
                 // Nothing else is true before the worker is contained.
                 _ if !is_ready => {}
                 Message::Run(token) => self.token = token,
                 Message::Progress(next) => {
                     step = next;
                     self.tell(&step, listener)?;
+                }
+                Message::Report(report) if !is_about(&report, self.path) => {
+                    let why = "the worker process reports something else".to_owned();
+                    return Ok(Answer::Died(why, std::mem::take(&mut self.token)));
                 }
                 Message::Report(report) => return Ok(Answer::Report(report)),
                 Message::Friendly(run) => return Ok(Answer::Friendly(run)),
@@ -236,17 +263,30 @@ impl Talk<'_> {
     }
 }
 
+/// Whether a report is one of this driver, by rules that there are: files are named after both.
+fn is_about(report: &Report, path: &str) -> bool {
+    let [file] = report.files.as_slice() else { return false };
+    let is_rule = |name: &str| bugcheck::rules().iter().any(|rule| rule.id == name);
+    file.file == path && file.findings.iter().all(|finding| is_rule(&finding.rule))
+}
+
+/// What somebody else said, for a terminal and for one line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use std::{
         env, fs,
         io::{self, Write},
         net::TcpStream,
+        ops::ControlFlow,
         process::{self, Command},
         thread,
     };
 
-    use bugcheck::Driver;
+    use bugcheck::{Cut, Driver, FileReport, Progress, Report};
 
     use super::{Answer, ask};
     use crate::worker::{
@@ -286,9 +326,46 @@ mod tests {
             "starts a thread" => thread::Builder::new().spawn(|| {}).is_ok(),
             "gives up" => process::abort(),
             "goes" => process::exit(3),
+            "is silent" => loop {
+                let byte = b"x";
+                // What follows is no line; nor does it ever stop.
+                let _ = out.write_all(byte.repeat(0x1_0000).as_slice());
+            },
+            "is no text" => loop {
+                let _ = out.write_all(b"\xff\n");
+            },
+            "talks" => loop {
+                Message::Run(TOKEN.to_owned()).send(&mut out);
+            },
+            "talks to nobody" => loop {
+                let _ = out.write_all(b"\n");
+            },
+            "tells of another" => {
+                let file = FileReport::not_checked("/b.sys", String::new());
+                report(vec![file]).send(&mut out);
+                true
+            }
+            "tells of several" => {
+                let file = FileReport::not_checked("a.sys", String::new());
+                report(vec![file.clone(), file]).send(&mut out);
+                true
+            }
+            "tells" => {
+                report(vec![FileReport::not_checked("a.sys", String::new())]).send(&mut out);
+                true
+            }
             _ => true,
         };
         Message::Refused(format!("it lives: {survived}")).send(&mut out);
+    }
+
+    fn report(files: Vec<FileReport>) -> Message {
+        Message::Report(Box::new(Report::new("0", 1, "standard", files)))
+    }
+
+    /// Whoever started it wants it to end.
+    fn enough(_: &Progress<'_>) -> ControlFlow<Cut> {
+        ControlFlow::Break(Cut::Interrupt)
     }
 
     #[test]
@@ -305,6 +382,10 @@ mod tests {
             ("starts a thread", "SIGSYS"),
             ("gives up", "SIGABRT"),
             ("goes", "exit status: 3"),
+            ("is silent", "it says no more"),
+            ("is no text", "it says no more"),
+            ("tells of another", "reports something else"),
+            ("tells of several", "reports something else"),
         ];
         for (deed, how) in rows {
             match ask(&mut worker(deed), &job(), &mut bugcheck::go_on) {
@@ -315,6 +396,14 @@ mod tests {
                 answer => panic!("{deed}: {answer:?}"),
             }
         }
+        for deed in ["talks", "talks to nobody"] {
+            match ask(&mut worker(deed), &job(), &mut enough) {
+                Answer::Died(why, _) => assert!(why.contains("did not stop"), "{deed}: {why}"),
+                answer => panic!("{deed}: {answer:?}"),
+            }
+        }
+        let told = ask(&mut worker("tells"), &job(), &mut bugcheck::go_on);
+        assert!(matches!(told, Answer::Report(_)), "{told:?}");
         let alive = ask(&mut worker("nothing"), &job(), &mut bugcheck::go_on);
         assert!(matches!(alive, Answer::Refused(said) if said == "it lives: true"));
     }

@@ -5,6 +5,10 @@ use std::io::{self, BufRead, Read, Write};
 use bugcheck::{Cut, Driver, FriendlyRun, Report};
 use serde::{Deserialize, Serialize};
 
+/// A line from the worker is at most so long. A finding has a few KiB in a report, and each rule
+/// is reported once per place.
+const MOST_LINE_BYTES: u64 = 64 << 20;
+
 /// What the worker is to do, besides what its command line says. It reads no file itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
@@ -93,6 +97,14 @@ impl Job {
     }
 }
 
+/// The next line from the worker. `None` behind the last one, and where no line of a worker is: one
+/// that has no end, or is no text.
+pub(crate) fn next_line(from: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    from.take(MOST_LINE_BYTES).read_line(&mut line).ok()?;
+    line.ends_with('\n').then_some(line)
+}
+
 impl Message {
     /// Writes a line. Nobody is left to tell if that is not possible: the parent has gone.
     pub(crate) fn send(&self, to: &mut impl Write) {
@@ -120,7 +132,7 @@ pub(crate) fn cut_of(byte: u8) -> Option<Cut> {
 mod tests {
     use bugcheck::{Cut, Driver};
 
-    use super::{Job, byte_of, cut_of};
+    use super::{Job, MOST_LINE_BYTES, byte_of, cut_of, next_line};
 
     #[test]
     fn a_job_arrives_as_it_was_sent() {
@@ -138,6 +150,20 @@ mod tests {
             let half = bytes.len() / 2;
             assert!(Job::read(&mut bytes.get(..half).unwrap()).is_err());
         }
+    }
+
+    #[test]
+    fn a_line_without_end_is_the_end() {
+        let mut lines = b"a\n\nb".as_slice();
+        assert_eq!(next_line(&mut lines), Some("a\n".to_owned()));
+        assert_eq!(next_line(&mut lines), Some("\n".to_owned()));
+        assert_eq!(next_line(&mut lines), None, "half of one");
+        assert_eq!(next_line(&mut b"a\xff\n".as_slice()), None, "no text");
+        let endless = std::io::repeat(b'x');
+        let mut endless = std::io::BufReader::new(std::io::Read::take(endless, 1 << 40));
+        assert_eq!(next_line(&mut endless), None);
+        let left = endless.into_inner().limit();
+        assert!(left > (1 << 40) - MOST_LINE_BYTES - (1 << 20), "{left}");
     }
 
     #[test]

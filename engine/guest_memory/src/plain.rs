@@ -206,8 +206,69 @@ impl GuestMemory {
         Some(frame)
     }
 
+    /// Loads 1, 2, 4 or 8 bytes for a service of the kernel, where nothing can object and all are
+    /// defined. It is no access of the code that runs. `None` says nothing.
+    #[inline]
+    pub fn load_for_service(&mut self, at: GuestAddr, size_bytes: usize) -> Option<u64> {
+        match size_bytes {
+            1 => self.service_load::<u8>(at).map(u64::from),
+            2 => self.service_load::<u16>(at).map(u64::from),
+            4 => self.service_load::<u32>(at).map(u64::from),
+            8 => self.service_load::<u64>(at),
+            _ => None,
+        }
+    }
+
+    /// Stores the low 1, 2, 4 or 8 bytes for a service of the kernel, where nothing can object and
+    /// all are defined. `None`: nothing was stored, and nothing is said.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bytes are meant")]
+    pub fn store_for_service(
+        &mut self,
+        at: GuestAddr,
+        size_bytes: usize,
+        value: u64,
+    ) -> Option<()> {
+        match size_bytes {
+            1 => self.service_store(at, value as u8),
+            2 => self.service_store(at, value as u16),
+            4 => self.service_store(at, value as u32),
+            8 => self.service_store(at, value),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn service_load<T: Scalar>(&mut self, at: GuestAddr) -> Option<T> {
+        let frame = self.service_frame(AccessKind::Read, at)?;
+        let page = self.frames.bytes.get(frame as usize)?;
+        let is_defined = T::get(&page.state, offset_of(at.0))? == T::ZERO;
+        is_defined.then(|| T::get(&page.data, offset_of(at.0))).flatten()
+    }
+
+    #[inline]
+    fn service_store<T: Scalar>(&mut self, at: GuestAddr, value: T) -> Option<()> {
+        let frame = self.service_frame(AccessKind::Write, at)?;
+        let page = self.frames.bytes.get_mut(frame as usize)?;
+        let offset = offset_of(at.0);
+        if T::get(&page.state, offset)? != T::ZERO {
+            return None;
+        }
+        value.put(&mut page.data, offset);
+        self.frames.note_bytes(frame, lines(offset, T::BYTES));
+        Some(())
+    }
+
+    /// The frame of a page that a service may touch plainly. While accesses are tracked, the TLB
+    /// holds only what the code that runs has touched, so that its first touch is noticed.
+    #[inline]
+    fn service_frame(&mut self, kind: AccessKind, at: GuestAddr) -> Option<u32> {
+        if self.is_tracking() { None } else { self.plain_frame(Accessor::Supervisor, kind, at.0) }
+    }
+
     /// The frame of a page at which nothing can object on the level of pages, by way of the TLB;
     /// `None` says nothing.
+    #[inline]
     pub(crate) fn plain_frame(&mut self, who: Accessor, kind: AccessKind, at: u64) -> Option<u32> {
         let is_user = who == Accessor::User;
         let page = GuestAddr(at).page().0;
@@ -248,3 +309,58 @@ fn accessor(is_user: bool) -> Accessor {
 }
 
 const _: () = assert!(PLANE_USER == 1, "`who_user` is a plane bit");
+
+#[cfg(test)]
+mod tests {
+    use crate::{ByteState, GuestAddr, GuestMemory, Limits, Perms};
+
+    const AT: GuestAddr = GuestAddr(0xffff_fa00_0000_0000);
+
+    fn memory(perms: Perms, state: ByteState) -> GuestMemory {
+        let mut memory = GuestMemory::new(Limits { frames: 4, blocks: 1, spaces: 1 });
+        memory.map(AT, 0x2000, perms, state, 7).unwrap();
+        memory
+    }
+
+    #[test]
+    fn services_store_and_load_what_nothing_objects_to() {
+        let mut memory = memory(Perms::READ | Perms::WRITE, ByteState::DEFINED);
+        for size_bytes in [1, 2, 4, 8] {
+            let (at, mask) = (AT.add(100), u64::MAX >> (64 - 8 * size_bytes));
+            let value = 0x8877_6655_4433_2211;
+            assert_eq!(memory.store_for_service(at, size_bytes, value), Some(()));
+            assert_eq!(memory.load_for_service(at, size_bytes), Some(value & mask));
+        }
+        // Of no such size, or across pages.
+        assert_eq!(memory.load_for_service(AT, 3), None);
+        assert_eq!(memory.store_for_service(AT, 16, 1), None);
+        assert_eq!(memory.load_for_service(AT.add(0xffd), 4), None);
+        assert_eq!(memory.store_for_service(AT.add(0xffd), 4, 1), None);
+        assert_eq!(memory.load_for_service(AT.add(0xff8), 8), Some(0x0707_0707_0707_0707));
+    }
+
+    #[test]
+    fn what_a_service_stored_comes_back() {
+        let mut memory = memory(Perms::READ | Perms::WRITE, ByteState::DEFINED);
+        let snapshot = memory.capture();
+        for _ in 0..2 {
+            assert_eq!(memory.store_for_service(AT, 4, 1), Some(()));
+            memory.restore(&snapshot);
+            assert_eq!(memory.load_for_service(AT, 4), Some(0x0707_0707));
+        }
+    }
+
+    #[test]
+    fn nothing_is_stored_where_somebody_may_object() {
+        let read_only = memory(Perms::READ, ByteState::DEFINED);
+        let watched = memory(Perms::READ | Perms::WRITE | Perms::WATCHED, ByteState::DEFINED);
+        let undefined = memory(Perms::READ | Perms::WRITE, ByteState::UNDEFINED);
+        let freed = memory(Perms::READ | Perms::WRITE, ByteState::FREED);
+        for mut memory in [read_only, watched, undefined, freed] {
+            assert_eq!(memory.store_for_service(AT, 8, 1), None);
+            let mut bytes = [0; 8];
+            memory.peek(AT, &mut bytes);
+            assert_eq!(bytes, [7; 8]);
+        }
+    }
+}

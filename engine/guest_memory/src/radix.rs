@@ -1,9 +1,9 @@
 //! A sparse persistent array: cheap to copy, and changing a copy leaves the original alone.
 //!
-//! Keys are cut into digits of 6 bits, most significant first; a node holds only the digits
-//! present. Nodes are shared between copies and cloned on the first change, so capturing costs one
-//! reference count and restoring one assignment. The tree is as high as its largest key ever
-//! needed, so small keys are found in few steps.
+//! A tree over keys cut into digits of 6 bits. A node holds only the digits present, and stands
+//! directly above those at which keys part, so that the tree is as high as its keys differ, however
+//! large they are. Nodes are shared between copies and cloned on the first change, so capturing
+//! costs one reference count and restoring one assignment.
 
 use std::sync::Arc;
 
@@ -14,27 +14,33 @@ const DIGIT_MASK: u64 = 63;
 #[derive(Clone, Debug)]
 pub(crate) struct Radix<T> {
     root: Option<Arc<Node<T>>>,
-    /// Position of the root's digit.
-    shift: u32,
     len: u64,
 }
 
-/// What a node holds for the digits present, in order; `present` has a bit for each.
-#[derive(Debug)]
-enum Node<T> {
-    Inner { present: u64, children: Vec<Arc<Node<T>>> },
-    Leaf { present: u64, values: Vec<T> },
+/// All keys that share the digits above one.
+#[derive(Clone, Debug)]
+struct Node<T> {
+    /// Position of that digit.
+    shift: u32,
+    /// The digits above it.
+    prefix: u64,
+    /// A bit for each digit present.
+    present: u64,
+    /// What stands for them, in order.
+    slots: Slots<T>,
 }
 
-impl<T: Clone> Clone for Node<T> {
+#[derive(Debug)]
+enum Slots<T> {
+    Nodes(Vec<Arc<Node<T>>>),
+    Values(Vec<T>),
+}
+
+impl<T: Clone> Clone for Slots<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Inner { present, children } => {
-                Self::Inner { present: *present, children: with_room(children) }
-            }
-            Self::Leaf { present, values } => {
-                Self::Leaf { present: *present, values: with_room(values) }
-            }
+            Self::Nodes(nodes) => Self::Nodes(with_room(nodes)),
+            Self::Values(values) => Self::Values(with_room(values)),
         }
     }
 }
@@ -48,7 +54,7 @@ fn with_room<U: Clone>(list: &[U]) -> Vec<U> {
 
 impl<T> Default for Radix<T> {
     fn default() -> Self {
-        Self { root: None, shift: 0, len: 0 }
+        Self { root: None, len: 0 }
     }
 }
 
@@ -70,19 +76,12 @@ impl<T: Clone> Radix<T> {
     #[inline]
     pub(crate) fn get(&self, key: u64) -> Option<&T> {
         let mut node = self.root.as_deref()?;
-        let mut shift = self.shift;
-        if !covers(shift, key) {
-            return None;
-        }
         loop {
-            let digit = (key >> shift) & DIGIT_MASK;
-            match node {
-                Node::Inner { present, children } => {
-                    node = child_at(*present, children, digit)?;
-                }
-                Node::Leaf { present, values } => return values.get(index_of(*present, digit)?),
+            let index = node.index_of(key)?;
+            match &node.slots {
+                Slots::Nodes(nodes) => node = nodes.get(index)?,
+                Slots::Values(values) => return values.get(index),
             }
-            shift -= DIGIT_BITS;
         }
     }
 
@@ -90,32 +89,24 @@ impl<T: Clone> Radix<T> {
     pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
         self.get(key)?;
         let mut node = Arc::make_mut(self.root.as_mut()?);
-        let mut shift = self.shift;
         loop {
-            let digit = (key >> shift) & DIGIT_MASK;
-            match node {
-                Node::Inner { present, children } => {
-                    node = Arc::make_mut(children.get_mut(index_of(*present, digit)?)?);
-                }
-                Node::Leaf { present, values } => {
-                    return values.get_mut(index_of(*present, digit)?);
-                }
+            let index = node.index_of(key)?;
+            match &mut node.slots {
+                Slots::Nodes(nodes) => node = Arc::make_mut(nodes.get_mut(index)?),
+                Slots::Values(values) => return values.get_mut(index),
             }
-            shift -= DIGIT_BITS;
         }
     }
 
     /// Sets a value and returns the one before.
     pub(crate) fn insert(&mut self, key: u64, value: T) -> Option<T> {
-        while !covers(self.shift, key) {
-            self.shift += DIGIT_BITS;
-            if let Some(root) = self.root.take() {
-                self.root = Some(Arc::new(Node::above(root)));
+        let old = match &mut self.root {
+            Some(root) => Node::insert(root, key, value),
+            root => {
+                *root = Some(Arc::new(Node::leaf(key, value)));
+                None
             }
-        }
-        let shift = self.shift;
-        let root = self.root.get_or_insert_with(|| Arc::new(Node::empty(shift)));
-        let old = Node::insert(Arc::make_mut(root), shift, key, value);
+        };
         self.len += u64::from(old.is_none());
         old
     }
@@ -124,8 +115,8 @@ impl<T: Clone> Radix<T> {
     pub(crate) fn remove(&mut self, key: u64) -> Option<T> {
         self.get(key)?;
         let root = self.root.as_mut()?;
-        let (old, is_empty) = Node::remove(Arc::make_mut(root), self.shift, key);
-        if is_empty {
+        let old = Node::remove(root, key);
+        if root.present == 0 {
             self.root = None;
         }
         self.len -= u64::from(old.is_some());
@@ -134,40 +125,29 @@ impl<T: Clone> Radix<T> {
 
     /// Returns the greatest key not above `key`, with its value.
     pub(crate) fn at_or_below(&self, key: u64) -> Option<(u64, &T)> {
-        let key = if covers(self.shift, key) { key } else { u64::MAX };
-        self.root.as_deref()?.at_or_below(self.shift, key, 0)
+        self.root.as_deref()?.at_or_below(key)
     }
 
     /// Returns the least key not below `key`, with its value.
     pub(crate) fn at_or_above(&self, key: u64) -> Option<(u64, &T)> {
-        let root = self.root.as_deref().filter(|_| covers(self.shift, key))?;
-        root.at_or_above(self.shift, key, 0)
+        self.root.as_deref()?.at_or_above(key)
     }
 
     /// Appends the keys whose values differ to `out`, in order. `same` compares two values.
     pub(crate) fn differing(&self, other: &Self, same: fn(&T, &T) -> bool, out: &mut Vec<u64>) {
-        let a = self.root.as_ref().map(|root| (root, self.shift));
-        let b = other.root.as_ref().map(|root| (root, other.shift));
-        differ(a, b, 0, same, out);
+        differ(self.root.as_ref(), other.root.as_ref(), same, out);
     }
 }
 
-/// Whether a root with its digit at `shift` has a place for the key.
+/// The bits of the digit at `shift` and of those below.
 #[inline]
-fn covers(shift: u32, key: u64) -> bool {
-    shift + DIGIT_BITS >= u64::BITS || key >> (shift + DIGIT_BITS) == 0
-}
-
-/// Position of a digit among those present.
-#[inline]
-fn index_of(present: u64, digit: u64) -> Option<usize> {
-    let bit = 1u64 << digit;
-    (present & bit != 0).then(|| rank(present, digit))
+fn span(shift: u32) -> u64 {
+    u64::MAX.checked_shl(shift + DIGIT_BITS).map_or(u64::MAX, |above| !above)
 }
 
 #[inline]
-fn child_at<T>(present: u64, children: &[Arc<Node<T>>], digit: u64) -> Option<&Arc<Node<T>>> {
-    children.get(index_of(present, digit)?)
+fn digit_of(key: u64, shift: u32) -> u64 {
+    (key >> shift) & DIGIT_MASK
 }
 
 /// How many smaller digits are present.
@@ -176,195 +156,314 @@ fn rank(present: u64, digit: u64) -> usize {
     (present & ((1u64 << digit) - 1)).count_ones() as usize
 }
 
+/// Position of the highest digit in which two keys differ; 0 if in none.
+fn parting(a: u64, b: u64) -> u32 {
+    let bit = (a ^ b).checked_ilog2().unwrap_or(0);
+    bit - bit % DIGIT_BITS
+}
+
+impl<T> Node<T> {
+    fn leaf(key: u64, value: T) -> Self {
+        let present = 1 << digit_of(key, 0);
+        Self { shift: 0, prefix: key & !span(0), present, slots: Slots::Values(vec![value]) }
+    }
+
+    #[inline]
+    fn covers(&self, key: u64) -> bool {
+        key & !span(self.shift) == self.prefix
+    }
+
+    /// Where the key's slot is, if it has one.
+    #[inline]
+    fn index_of(&self, key: u64) -> Option<usize> {
+        let digit = digit_of(key, self.shift);
+        let is_present = self.covers(key) && self.present & (1 << digit) != 0;
+        is_present.then(|| rank(self.present, digit))
+    }
+}
+
 impl<T: Clone> Node<T> {
-    fn empty(shift: u32) -> Self {
-        if shift == 0 {
-            Self::Leaf { present: 0, values: Vec::new() }
-        } else {
-            Self::Inner { present: 0, children: Vec::new() }
+    fn insert(this: &mut Arc<Self>, key: u64, value: T) -> Option<T> {
+        if !this.covers(key) {
+            Self::join(this, Self::leaf(key, value));
+            return None;
         }
+        let Self { shift, present, slots, .. } = Arc::make_mut(this);
+        let digit = digit_of(key, *shift);
+        let index = rank(*present, digit);
+        let is_present = *present & (1 << digit) != 0;
+        *present |= 1 << digit;
+        match slots {
+            Slots::Values(values) => match values.get_mut(index).filter(|_| is_present) {
+                Some(slot) => return Some(std::mem::replace(slot, value)),
+                None => values.insert(index, value),
+            },
+            Slots::Nodes(nodes) => match nodes.get_mut(index).filter(|_| is_present) {
+                Some(node) => return Self::insert(node, key, value),
+                None => nodes.insert(index, Arc::new(Self::leaf(key, value))),
+            },
+        }
+        None
     }
 
-    /// A node one digit higher, with this one for digit 0.
-    fn above(node: Arc<Self>) -> Self {
-        Self::Inner { present: 1, children: vec![node] }
+    /// Puts a node above this one and another that does not lie under it.
+    fn join(this: &mut Arc<Self>, other: Self) {
+        let shift = parting(this.prefix, other.prefix);
+        let digits = [this.prefix, other.prefix].map(|prefix| digit_of(prefix, shift));
+        let is_first = this.prefix < other.prefix;
+        let prefix = other.prefix & !span(shift);
+        let mut nodes = vec![Arc::clone(this), Arc::new(other)];
+        if !is_first {
+            nodes.reverse();
+        }
+        let present = digits.iter().fold(0, |present, digit| present | 1 << digit);
+        *this = Arc::new(Self { shift, prefix, present, slots: Slots::Nodes(nodes) });
     }
 
-    fn insert(&mut self, shift: u32, key: u64, value: T) -> Option<T> {
-        let digit = (key >> shift) & DIGIT_MASK;
-        match self {
-            Self::Leaf { present, values } => {
-                let at = rank(*present, digit);
-                if *present & (1 << digit) != 0
-                    && let Some(slot) = values.get_mut(at)
-                {
-                    return Some(std::mem::replace(slot, value));
+    /// Removes a key that has a value. Nothing may be left; one node alone takes this one's place.
+    fn remove(this: &mut Arc<Self>, key: u64) -> Option<T> {
+        let index = this.index_of(key)?;
+        let Self { shift, present, slots, .. } = Arc::make_mut(this);
+        let bit = 1 << digit_of(key, *shift);
+        match slots {
+            Slots::Values(values) => {
+                *present &= !bit;
+                Some(values.remove(index))
+            }
+            Slots::Nodes(nodes) => {
+                let node = nodes.get_mut(index)?;
+                let old = Self::remove(node, key);
+                if node.present == 0 {
+                    nodes.remove(index);
+                    *present &= !bit;
                 }
-                *present |= 1 << digit;
-                values.insert(at, value);
-                None
-            }
-            Self::Inner { present, children } => {
-                let below = shift - DIGIT_BITS;
-                let at = rank(*present, digit);
-                if *present & (1 << digit) == 0 {
-                    *present |= 1 << digit;
-                    children.insert(at, Arc::new(Self::empty(below)));
+                if let [only] = nodes.as_slice() {
+                    *this = Arc::clone(only);
                 }
-                let child = children.get_mut(at).expect("a digit that is present has a child");
-                Self::insert(Arc::make_mut(child), below, key, value)
+                old
             }
         }
     }
 
-    fn remove(&mut self, shift: u32, key: u64) -> (Option<T>, bool) {
-        let digit = (key >> shift) & DIGIT_MASK;
-        match self {
-            Self::Leaf { present, values } => {
-                let Some(at) = index_of(*present, digit) else { return (None, false) };
-                *present &= !(1 << digit);
-                (Some(values.remove(at)), *present == 0)
+    fn at_or_below(&self, key: u64) -> Option<(u64, &T)> {
+        if key < self.prefix {
+            return None;
+        }
+        let key = key.min(self.prefix | span(self.shift));
+        let digit = digit_of(key, self.shift);
+        let up_to_here = self.present & (u64::MAX >> (DIGIT_MASK - digit));
+        match &self.slots {
+            Slots::Values(values) => {
+                let found = highest(up_to_here)?;
+                Some((self.prefix | found, values.get(rank(self.present, found))?))
             }
-            Self::Inner { present, children } => {
-                let at = index_of(*present, digit);
-                let Some((at, child)) = at.and_then(|at| Some((at, children.get_mut(at)?))) else {
-                    return (None, false);
-                };
-                let (old, is_empty) = Self::remove(Arc::make_mut(child), shift - DIGIT_BITS, key);
-                if is_empty {
-                    children.remove(at);
-                    *present &= !(1 << digit);
-                }
-                (old, *present == 0)
+            Slots::Nodes(_) => {
+                let here = self.part(digit).and_then(|node| node.at_or_below(key));
+                here.or_else(|| {
+                    let before = self.part(highest(up_to_here & !(1 << digit))?)?;
+                    before.at_or_below(key)
+                })
             }
         }
     }
 
-    fn at_or_below(&self, shift: u32, key: u64, prefix: u64) -> Option<(u64, &T)> {
-        let digit = (key >> shift) & DIGIT_MASK;
-        match self {
-            Self::Leaf { present, values } => {
-                let found = highest(*present & (u64::MAX >> (63 - digit)))?;
-                Some((prefix | found, values.get(rank(*present, found))?))
-            }
-            Self::Inner { present, children } => {
-                if let Some(child) = child_at(*present, children, digit) {
-                    let prefix = prefix | digit << shift;
-                    let found = child.at_or_below(shift - DIGIT_BITS, key, prefix);
-                    if found.is_some() {
-                        return found;
-                    }
-                }
-                let digit = highest(*present & ((1 << digit) - 1))?;
-                let child = child_at(*present, children, digit)?;
-                child.at_or_below(shift - DIGIT_BITS, u64::MAX, prefix | digit << shift)
-            }
+    fn at_or_above(&self, key: u64) -> Option<(u64, &T)> {
+        if key > self.prefix | span(self.shift) {
+            return None;
         }
-    }
-
-    fn at_or_above(&self, shift: u32, key: u64, prefix: u64) -> Option<(u64, &T)> {
-        let digit = (key >> shift) & DIGIT_MASK;
-        let from_here = u64::MAX << digit;
-        match self {
-            Self::Leaf { present, values } => {
-                let found = lowest(*present & from_here)?;
-                Some((prefix | found, values.get(rank(*present, found))?))
+        let key = key.max(self.prefix);
+        let digit = digit_of(key, self.shift);
+        let from_here = self.present & (u64::MAX << digit);
+        match &self.slots {
+            Slots::Values(values) => {
+                let found = lowest(from_here)?;
+                Some((self.prefix | found, values.get(rank(self.present, found))?))
             }
-            Self::Inner { present, children } => {
-                if let Some(child) = child_at(*present, children, digit) {
-                    let prefix = prefix | digit << shift;
-                    let found = child.at_or_above(shift - DIGIT_BITS, key, prefix);
-                    if found.is_some() {
-                        return found;
-                    }
-                }
-                let digit = lowest(*present & from_here & !(1 << digit))?;
-                let child = child_at(*present, children, digit)?;
-                child.at_or_above(shift - DIGIT_BITS, 0, prefix | digit << shift)
+            Slots::Nodes(_) => {
+                let here = self.part(digit).and_then(|node| node.at_or_above(key));
+                here.or_else(|| {
+                    let behind = self.part(lowest(from_here & !(1 << digit))?)?;
+                    behind.at_or_above(key)
+                })
             }
         }
     }
 
-    fn present(&self) -> u64 {
-        match self {
-            Self::Inner { present, .. } | Self::Leaf { present, .. } => *present,
-        }
-    }
-
-    fn child(&self, digit: u64) -> Option<&Arc<Self>> {
-        match self {
-            Self::Inner { present, children } => child_at(*present, children, digit),
-            Self::Leaf { .. } => None,
-        }
+    fn part(&self, digit: u64) -> Option<&Arc<Self>> {
+        let Slots::Nodes(nodes) = &self.slots else { return None };
+        nodes.get(rank(self.present, digit)).filter(|_| self.present & (1 << digit) != 0)
     }
 
     fn value(&self, digit: u64) -> Option<&T> {
-        match self {
-            Self::Leaf { present, values } => values.get(index_of(*present, digit)?),
-            Self::Inner { .. } => None,
-        }
+        let Slots::Values(values) = &self.slots else { return None };
+        values.get(rank(self.present, digit)).filter(|_| self.present & (1 << digit) != 0)
     }
 }
 
 fn highest(bits: u64) -> Option<u64> {
-    (bits != 0).then(|| 63 - u64::from(bits.leading_zeros()))
+    bits.checked_ilog2().map(u64::from)
 }
 
 fn lowest(bits: u64) -> Option<u64> {
     (bits != 0).then(|| u64::from(bits.trailing_zeros()))
 }
 
-/// A subtree and the position of its digit.
-type Subtree<'a, T> = Option<(&'a Arc<Node<T>>, u32)>;
-
 fn differ<T: Clone>(
-    a: Subtree<'_, T>,
-    b: Subtree<'_, T>,
-    prefix: u64,
+    a: Option<&Arc<Node<T>>>,
+    b: Option<&Arc<Node<T>>>,
     same: fn(&T, &T) -> bool,
     out: &mut Vec<u64>,
 ) {
-    if let (Some((a, a_shift)), Some((b, b_shift))) = (a, b)
-        && Arc::ptr_eq(a, b)
-        && a_shift == b_shift
-    {
-        return;
-    }
-    let Some(shift) = a.map(|a| a.1).max(b.map(|b| b.1)) else { return };
-    let mut digits = present_at(a, shift) | present_at(b, shift);
+    // The digit at which both are parts of one node, be it only thought of.
+    let (shift, prefix) = match (a, b) {
+        (None, None) => return,
+        (Some(node), None) | (None, Some(node)) => (node.shift, node.prefix),
+        (Some(a), Some(b)) if Arc::ptr_eq(a, b) => return,
+        (Some(a), Some(b)) => (a.shift.max(b.shift).max(parting(a.prefix, b.prefix)), a.prefix),
+    };
+    let mut digits = digits_at(a, shift) | digits_at(b, shift);
     while let Some(digit) = lowest(digits) {
         digits &= digits - 1;
-        let prefix = prefix | digit << shift;
-        if shift == 0 {
-            let (x, y) = (a.and_then(|n| n.0.value(digit)), b.and_then(|n| n.0.value(digit)));
-            let is_same = match (x, y) {
-                (Some(x), Some(y)) => same(x, y),
-                (None, None) => true,
-                _ => false,
-            };
-            if !is_same {
-                out.push(prefix);
-            }
-        } else {
-            differ(below(a, shift, digit), below(b, shift, digit), prefix, same, out);
+        if shift > 0 {
+            differ(part_at(a, shift, digit), part_at(b, shift, digit), same, out);
+            continue;
+        }
+        let (x, y) = (a.and_then(|a| a.value(digit)), b.and_then(|b| b.value(digit)));
+        let is_same = match (x, y) {
+            (Some(x), Some(y)) => same(x, y),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            out.push(prefix | digit);
         }
     }
 }
 
-/// The digits present at `shift`; a lower tree is digit 0 of a higher one.
-fn present_at<T: Clone>(tree: Subtree<'_, T>, shift: u32) -> u64 {
-    match tree {
-        Some((node, own)) if own == shift => node.present(),
-        Some(_) => 1,
-        None => 0,
+/// The digits at `shift` that keys under the node have.
+fn digits_at<T: Clone>(node: Option<&Arc<Node<T>>>, shift: u32) -> u64 {
+    node.map_or(0, |node| {
+        if node.shift == shift { node.present } else { 1 << digit_of(node.prefix, shift) }
+    })
+}
+
+/// The keys under the node that have this digit.
+fn part_at<T: Clone>(node: Option<&Arc<Node<T>>>, shift: u32, digit: u64) -> Option<&Arc<Node<T>>> {
+    let node = node?;
+    if node.shift == shift {
+        node.part(digit)
+    } else {
+        (digit_of(node.prefix, shift) == digit).then_some(node)
     }
 }
 
-fn below<T: Clone>(tree: Subtree<'_, T>, shift: u32, digit: u64) -> Subtree<'_, T> {
-    let (node, own) = tree?;
-    if own == shift {
-        node.child(digit).map(|child| (child, shift - DIGIT_BITS))
-    } else {
-        tree.filter(|_| digit == 0)
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Radix;
+
+    /// Numbers that are the same in every run, of every size.
+    fn keys() -> impl Iterator<Item = u64> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        std::iter::from_fn(move || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            let random = state >> 8;
+            Some(match random % 5 {
+                0 => random % 100,
+                1 => u64::MAX - random % 100,
+                2 => 0xffff_f800_0000 + random % 300,
+                3 => (random % 8) << (random / 8 % 64),
+                _ => state,
+            })
+        })
+    }
+
+    fn all(radix: &Radix<u64>) -> Vec<(u64, u64)> {
+        let mut next = Some(0);
+        let each = std::iter::from_fn(|| {
+            let (key, value) = radix.at_or_above(next?)?;
+            next = key.checked_add(1);
+            Some((key, *value))
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn does_what_a_map_does() {
+        let (mut radix, mut map) = (Radix::default(), BTreeMap::new());
+        let mut keys = keys();
+        for round in 0..20_000_u64 {
+            let key = keys.next().unwrap();
+            match round % 7 {
+                0..3 => assert_eq!(radix.insert(key, round), map.insert(key, round)),
+                3 => assert_eq!(radix.remove(key), map.remove(&key)),
+                4 => {
+                    let there = map.range(key..).next().map(|(key, _)| *key);
+                    let there = there.unwrap_or(key);
+                    assert_eq!(radix.get_mut(there), map.get_mut(&there));
+                    assert_eq!(radix.remove(there), map.remove(&there));
+                }
+                5 => {
+                    assert_eq!(
+                        radix.at_or_above(key),
+                        map.range(key..).next().map(|(k, v)| (*k, v))
+                    );
+                }
+                _ => {
+                    let below = map.range(..=key).next_back().map(|(k, v)| (*k, v));
+                    assert_eq!(radix.at_or_below(key), below);
+                }
+            }
+            assert_eq!(radix.get(key), map.get(&key));
+            assert_eq!(radix.len(), map.len() as u64);
+        }
+        assert_eq!(all(&radix), map.iter().map(|(k, v)| (*k, *v)).collect::<Vec<_>>());
+        for key in map.keys() {
+            assert!(radix.remove(*key).is_some());
+        }
+        assert!(radix.root.is_none() && radix.len() == 0);
+    }
+
+    #[test]
+    fn a_copy_stays_as_it_was_and_tells_what_differs() {
+        let mut radix = Radix::default();
+        let mut keys = keys();
+        let mut copies = vec![(radix.clone(), all(&radix))];
+        for round in 0..400 {
+            for _ in 0..round % 9 {
+                radix.insert(keys.next().unwrap(), round);
+                let key = keys.next().unwrap();
+                if let Some((key, _)) = radix.at_or_below(key).map(|(key, value)| (key, *value)) {
+                    radix.remove(key);
+                }
+            }
+            copies.push((radix.clone(), all(&radix)));
+        }
+        for (copy, content) in &copies {
+            assert_eq!(all(copy), *content);
+            let mut differing = Vec::new();
+            radix.differing(copy, u64::eq, &mut differing);
+            let (ours, theirs) = (all(&radix), content);
+            let mut expected: Vec<u64> = Vec::new();
+            expected.extend(ours.iter().filter(|e| !theirs.contains(e)).map(|e| e.0));
+            expected.extend(theirs.iter().filter(|e| !ours.contains(e)).map(|e| e.0));
+            expected.sort_unstable();
+            expected.dedup();
+            assert_eq!(differing, expected);
+        }
+    }
+
+    #[test]
+    fn a_tree_is_as_high_as_its_keys_differ() {
+        let mut radix = Radix::default();
+        for key in 0xffff_f800_0000..0xffff_f800_0040_u64 {
+            radix.insert(key, key);
+        }
+        assert_eq!(radix.root.as_ref().map(|root| root.shift), Some(0));
+        radix.insert(1, 1);
+        assert_eq!(radix.root.as_ref().map(|root| root.shift), Some(42));
+        radix.remove(1);
+        assert_eq!(radix.root.as_ref().map(|root| root.shift), Some(0));
     }
 }

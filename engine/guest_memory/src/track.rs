@@ -84,9 +84,9 @@ impl Tracker {
 
     /// The memory holds something new.
     pub(crate) fn forget(&mut self, at: u64, size_bytes: u64) {
-        let end = at.saturating_add(size_bytes);
-        self.order.forget(at, end);
         if self.is_on {
+            let end = at.saturating_add(size_bytes);
+            self.order.forget(at, end);
             self.races.forget(at, end);
         }
     }
@@ -98,9 +98,11 @@ impl Tracker {
 
 /// Lanes and what they share.
 impl GuestMemory {
-    /// What is known to come before what.
-    pub fn order(&mut self) -> &mut Order {
-        &mut self.tracker.order
+    /// What is known to come before what, while accesses are tracked: what came before the first
+    /// of them orders no two of them.
+    #[inline]
+    pub fn order(&mut self) -> Option<&mut Order> {
+        self.tracker.is_on.then_some(&mut self.tracker.order)
     }
 
     /// Says who runs from now on.
@@ -360,5 +362,17 @@ mod tests {
         assert!(!memory.has_races());
         store(&mut memory, 0, PAGE, false);
         assert!(memory.has_races());
+    }
+
+    #[test]
+    fn what_a_service_touches_hides_no_access() {
+        let mut memory = memory();
+        memory.set_lane(Lane(1));
+        memory.store::<u64>(false, PAGE, 1).unwrap();
+        memory.set_lane(Lane(2));
+        assert_eq!(memory.load_for_service(GuestAddr(PAGE), 8), None);
+        assert_eq!(memory.store_for_service(GuestAddr(PAGE), 8, 2), None);
+        assert_eq!(memory.load::<u64>(false, PAGE), Ok(1));
+        assert_eq!(memory.shared_pages(), [GuestAddr(PAGE)]);
     }
 }

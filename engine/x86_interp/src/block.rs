@@ -11,12 +11,17 @@ use crate::{Exit, Kind, Op, decode, fuse, hot, touched::Touched};
 pub(crate) const NO_BLOCK: u32 = u32::MAX;
 /// Longest block, in instructions.
 const MAX_OPS: usize = 64;
+/// The same in bytes: no instruction is longer than 15.
+pub(crate) const LONGEST_BYTES: u64 = 15 * MAX_OPS as u64;
 
 /// The versions of the pages that hold some code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pages([u64; 2]);
 
 impl Pages {
+    /// Those of code that is to be decoded again: no page has this version.
+    const EXPIRED: Self = Self([u64::MAX; 2]);
+
     /// The versions now, of code from `start` to before `end`, on at most two pages.
     pub(crate) fn of(m: &GuestMemory, start: u64, end: u64) -> Self {
         let last = end.wrapping_sub(1);
@@ -60,6 +65,12 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// Makes it be decoded again before it runs.
+    pub(crate) fn expire(&mut self) {
+        self.epoch = u64::MAX;
+        self.pages = Pages::EXPIRED;
+    }
+
     /// The registers and flags that the block uses.
     pub(crate) fn touches(&self, m: &mut GuestMemory) -> Touched {
         *self.touched.get_or_init(|| Touched::of(m, self.is_user, self.start..self.end))

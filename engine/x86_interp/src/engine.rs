@@ -1,27 +1,23 @@
-//! The block cache and the loops.
+//! The interpreter: what it keeps between runs, and its loops.
+
+mod cache;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
 };
 
+use cache::{NEAR_ENTRIES, SINGLE_ENTRIES};
 use guest_memory::{GuestAddr, GuestMemory};
 use x86_ops::Lazy;
 
 use crate::{
     Clock, Done, Env, Exit, Go, Grant, Op, Registers, Stop,
-    block::{Block, NO_BLOCK, Pages, Single},
+    block::{Block, NO_BLOCK, Single},
     careful::{Bits, Label, Rules},
     decode,
     touched::Touched,
 };
-
-/// Entries of the direct-mapped table from address to block.
-const NEAR_ENTRIES: usize = 1 << 12;
-/// Entries of the direct-mapped table of single instructions.
-const SINGLE_ENTRIES: usize = 1 << 10;
-/// Blocks kept; beyond that the cache starts anew.
-const MAX_BLOCKS: usize = 1 << 17;
 
 /// The interpreter with its cache of decoded code. What is cached never changes what is computed.
 #[derive(Debug)]
@@ -107,14 +103,14 @@ impl Engine {
     /// Execution of this address by `run` becomes an exit.
     pub fn set_breakpoint(&mut self, at: u64) {
         if self.breakpoints.insert(at) {
-            self.forget_code();
+            self.cut(at);
         }
     }
 
     /// Takes a breakpoint back.
     pub fn clear_breakpoint(&mut self, at: u64) {
         if self.breakpoints.remove(&at) {
-            self.forget_code();
+            self.cut(at);
         }
     }
 
@@ -153,25 +149,18 @@ impl Engine {
     pub fn note_reached(&mut self, rip: u64) {
         self.reached.insert(rip);
     }
-
-    fn forget_code(&mut self) {
-        self.caches += 1;
-        self.blocks.clear();
-        self.index.clear();
-        self.near.fill((0, NO_BLOCK));
-    }
 }
 
 /// Running.
 impl Engine {
     /// Runs until something needs the owner.
     pub fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
+        self.trapped_from = None;
         let Some(left) = clock.limit_events.checked_sub(clock.events).filter(|&left| left > 0)
         else {
             return Exit::ClockLimit;
         };
         let mut env = self.env(r, m, left, Grant::None);
-        self.trapped_from = None;
         self.begin_at(env.r.rip);
         let exit = self.run_mixed(&mut env);
         env.settle();
@@ -417,113 +406,4 @@ fn not_modelled(e: &mut Env<'_>) -> Exit {
         Ok(ins) => decode::not_modelled(e.m, e.r.is_user, &ins),
         Err(exit) => *exit,
     }
-}
-
-/// The cache.
-impl Engine {
-    /// Finds or decodes the block at `rip`.
-    #[inline]
-    fn resolve(&mut self, e: &mut Env<'_>) -> Result<u32, Box<Exit>> {
-        let rip = e.r.rip;
-        let slot = near_slot(rip);
-        if let Some(&(at, block)) = self.near.get(slot)
-            && at == rip
-            && let Some(found) = self.blocks.get(block as usize)
-            && found.is_user == e.r.is_user
-        {
-            // What is near was arrived at before.
-            self.entry = Entry::Within;
-            return Ok(block);
-        }
-        self.resolve_slow(e, slot)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn resolve_slow(&mut self, e: &mut Env<'_>, slot: usize) -> Result<u32, Box<Exit>> {
-        let rip = e.r.rip;
-        if self.trap.contains(&rip) {
-            return Err(Box::new(Exit::Trap(GuestAddr(rip))));
-        }
-        if self.breakpoints.contains(&rip) {
-            return Err(Box::new(Exit::Breakpoint));
-        }
-        let key = (rip, e.r.is_user);
-        let found = match self.index.get(&key) {
-            Some(&block) => block,
-            None => self.add(e, key)?,
-        };
-        // A block that begins in the middle of another is no block of its own until a branch leads
-        // to it.
-        if self.entry.take_arrival() {
-            self.reached.insert(rip);
-            if let Some(near) = self.near.get_mut(slot) {
-                *near = (rip, found);
-            }
-        }
-        Ok(found)
-    }
-
-    fn add(&mut self, e: &mut Env<'_>, key: (u64, bool)) -> Result<u32, Box<Exit>> {
-        let block = self.decode(e.m, key.0, key.1)?;
-        if self.blocks.len() >= MAX_BLOCKS {
-            self.forget_code();
-        }
-        let number = u32::try_from(self.blocks.len()).unwrap_or(NO_BLOCK);
-        self.blocks.push(block);
-        self.index.insert(key, number);
-        Ok(number)
-    }
-
-    fn decode(&self, m: &mut GuestMemory, rip: u64, is_user: bool) -> Result<Block, Box<Exit>> {
-        Block::decode(m, rip, is_user, |at| {
-            self.trap.contains(&at) || self.breakpoints.contains(&at)
-        })
-    }
-
-    /// Makes a block current: its code is the same as before, or it is decoded again in place.
-    #[cold]
-    #[inline(never)]
-    fn refresh(&mut self, number: u32, e: &mut Env<'_>) -> Result<(), Box<Exit>> {
-        let Some(block) = self.blocks.get_mut(number as usize) else { return Ok(()) };
-        if block.pages == Pages::of(e.m, block.start, block.end) {
-            block.epoch = e.m.code_epoch();
-            return Ok(());
-        }
-        let (start, is_user) = (block.start, block.is_user);
-        e.r.rip = start;
-        let fresh = self.decode(e.m, start, is_user)?;
-        if let Some(block) = self.blocks.get_mut(number as usize) {
-            *block = fresh;
-        }
-        Ok(())
-    }
-
-    /// Finds or decodes the single instruction at `rip`.
-    pub(crate) fn single(&mut self, e: &mut Env<'_>) -> Result<&Single, Exit> {
-        let rip = e.r.rip;
-        if self.trap.contains(&rip) {
-            return Err(Exit::Trap(GuestAddr(rip)));
-        }
-        let slot = usize::try_from(rip).unwrap_or(0) % SINGLE_ENTRIES;
-        let is_current = self.singles.get(slot).and_then(Option::as_deref).is_some_and(|single| {
-            single.op.rip == rip
-                && single.is_user == e.r.is_user
-                && single.pages == Pages::of(e.m, rip, single.op.next())
-        });
-        if !is_current {
-            let fresh = Single::decode(e.m, rip, e.r.is_user).map_err(|exit| *exit)?;
-            if let Some(single) = self.singles.get_mut(slot) {
-                *single = Some(Box::new(fresh));
-            }
-        }
-        match self.singles.get(slot).and_then(Option::as_deref) {
-            Some(single) => Ok(single),
-            None => Err(not_modelled(e)),
-        }
-    }
-}
-
-fn near_slot(rip: u64) -> usize {
-    usize::try_from(rip ^ rip >> 12).unwrap_or(0) % NEAR_ENTRIES
 }

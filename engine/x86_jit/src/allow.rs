@@ -48,8 +48,9 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    const STORE: u8 = 0x10;
-    const REPEATED: u8 = 0x20;
+    pub(crate) const UNIT_BYTES: u8 = 0xf;
+    pub(crate) const STORE: u8 = 0x10;
+    pub(crate) const REPEATED: u8 = 0x20;
 
     /// The form as a number.
     pub(crate) fn number(self) -> u8 {
@@ -61,7 +62,7 @@ impl Strings {
     /// The form with a number; units have 1 to 8 bytes whatever it is.
     pub(crate) fn of(number: u8) -> Self {
         Self {
-            unit_bytes: (number & 0xf).clamp(1, 8),
+            unit_bytes: (number & Self::UNIT_BYTES).clamp(1, 8),
             is_store: number & Self::STORE != 0,
             is_repeated: number & Self::REPEATED != 0,
         }

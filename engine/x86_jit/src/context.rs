@@ -86,6 +86,9 @@ pub(crate) const TARGETS_ALIGN: usize = 8 * TARGETS;
 pub(crate) struct Places {
     /// Of the context.
     pub(crate) context: u64,
+    /// Whether the host has the registers of AVX-512, which the guest has not: blocks count in one
+    /// of its mask registers and look at up to 64 states at once.
+    pub(crate) is_wide: bool,
 }
 
 macro_rules! places {

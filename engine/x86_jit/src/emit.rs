@@ -141,15 +141,54 @@ impl Emit {
 
     /// Counts an event down, without touching flags.
     pub(crate) fn count(&mut self) {
+        if self.places.is_wide {
+            let (left, all) = (Register::K2, Register::K3);
+            self.push(Instruction::with3(Code::VEX_Kaddq_kr_kr_kr, left, left, all));
+            return;
+        }
         let (left, one) = (Register::MM0, Register::MM1);
         self.push(Instruction::with2(Code::Psubq_mm_mmm64, left, one));
         self.store(Code::Movq_mmm64_mm, self.places.left(), left);
     }
 
-    /// The count from memory to where code keeps it.
+    /// Sets the zero flag if no event is left.
+    pub(crate) fn test_count(&mut self) {
+        if self.places.is_wide {
+            self.push(Instruction::with2(Code::VEX_Kortestq_kr_kr, Register::K2, Register::K2));
+        } else {
+            self.store_imm(Code::Cmp_rm64_imm8, self.places.left(), 0);
+        }
+    }
+
+    /// The events left go to rcx, without touching flags.
+    pub(crate) fn count_to_rcx(&mut self) {
+        if self.places.is_wide {
+            self.push(Instruction::with2(Code::VEX_Kmovq_r64_kr, Register::RCX, Register::K2));
+        } else {
+            self.load(Code::Mov_r64_rm64, Register::RCX, self.places.left());
+        }
+    }
+
+    /// What code relies on in registers that no guest has: the count from memory to where code
+    /// keeps it, and ones.
     pub(crate) fn load_count(&mut self) {
+        if self.places.is_wide {
+            let (all, ones) = (Register::K3, Register::ZMM16);
+            self.load(Code::VEX_Kmovq_kr_km64, Register::K2, self.places.left());
+            self.push(Instruction::with3(Code::VEX_Kxnorq_kr_kr_kr, all, all, all));
+            let set = Code::EVEX_Vpternlogq_zmm_k1z_zmm_zmmm512b64_imm8;
+            self.push(Instruction::with4(set, ones, ones, ones, 0xff_u32));
+            return;
+        }
         self.load(Code::Movq_mm_mmm64, Register::MM0, self.places.left());
         self.load(Code::Movq_mm_mmm64, Register::MM1, self.places.one());
+    }
+
+    /// The count to memory, where Rust looks for it.
+    pub(crate) fn store_count(&mut self) {
+        if self.places.is_wide {
+            self.store(Code::VEX_Kmovq_m64_kr, self.places.left(), Register::K2);
+        }
     }
 
     /// Goes to the landing of the guest address in r11. rcx is put away.

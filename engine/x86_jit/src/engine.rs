@@ -1,5 +1,7 @@
 //! The translator as an engine: finds or makes blocks, enters them, and serves their exits.
 
+mod faults;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -12,18 +14,18 @@ use x86_interp::{Clock, Engine, Exit, Grant, Registers};
 use crate::{
     allow::LONGEST_FRAME_BYTES,
     context::TARGETS,
-    emit::Owner,
     exits::{Done, Leave},
+    faults::Faults,
     host::{
-        CODE_BYTES, CodeMemory, STUB_BYTES, Token, Unavailable, has_segment_bases, set_gs,
-        thread_pointer,
+        CODE_BYTES, CodeMemory, STUB_BYTES, Token, Unavailable, has_segment_bases,
+        has_wide_registers, set_gs, thread_pointer,
     },
     serve::{Outcome, Services, Serving},
     signals,
     stubs::{self, Stubs},
     translate::{Draft, Site, translate},
-    verify::{Rejected, Rules, verify},
-    windows::{Touched, Windows},
+    verify::{Claims, Rejected, Rules, verify},
+    windows::Windows,
 };
 
 /// Status flags in RFLAGS.
@@ -59,8 +61,7 @@ struct Block {
     landing: u64,
     /// Where it ends.
     end: u64,
-    starts: Vec<(u64, u32)>,
-    owners: Vec<(u32, Owner)>,
+    faults: Faults,
 }
 
 /// Runs guest code by translating it. Falls back to the interpreter wherever translated code cannot
@@ -93,6 +94,23 @@ pub struct Translator {
     _token: Token,
 }
 
+/// Puts the stubs in front of the blocks.
+fn write_stubs(code: &mut CodeMemory, thread_pointer: u64) -> Result<Stubs, Unavailable> {
+    let (assembled, stubs) =
+        stubs::assemble(code.places(), state_adjust(thread_pointer), code.start())
+            .map_err(|_| Unavailable::Stubs)?;
+    if assembled.bytes.len() > STUB_BYTES || !code.write(0, &assembled.bytes) {
+        return Err(Unavailable::Stubs);
+    }
+    code.context().fault_return = stubs.fault;
+    Ok(stubs)
+}
+
+/// What is added to displacements of states, since the thread pointer is no page address.
+fn state_adjust(thread_pointer: u64) -> i64 {
+    -i64::from(u16::try_from(thread_pointer & 0xfff).unwrap_or(0))
+}
+
 /// How serving an exit ended.
 enum Served {
     /// Go on at `rip`.
@@ -108,19 +126,19 @@ impl Translator {
     /// `trap`: executing inside it is an exit. It need not be mapped. Code is translated on the
     /// thread that makes the translator; on others the interpreter serves.
     pub fn new(trap: Range<u64>) -> Result<Self, Unavailable> {
+        Self::with_registers(trap, has_wide_registers())
+    }
+
+    /// The same; `is_wide`: whether the code may use the registers of AVX-512.
+    fn with_registers(trap: Range<u64>, is_wide: bool) -> Result<Self, Unavailable> {
         let token = Token::take()?;
         if !has_segment_bases() {
             return Err(Unavailable::SegmentBases);
         }
         let thread_pointer = thread_pointer();
         let windows = Windows::new(thread_pointer)?;
-        let mut code = CodeMemory::new()?;
-        let (assembled, stubs) =
-            stubs::assemble(code.places(), code.start()).map_err(|_| Unavailable::Stubs)?;
-        if assembled.bytes.len() > STUB_BYTES || !code.write(0, &assembled.bytes) {
-            return Err(Unavailable::Stubs);
-        }
-        code.context().fault_return = stubs.fault;
+        let mut code = CodeMemory::new(is_wide)?;
+        let stubs = write_stubs(&mut code, thread_pointer)?;
         code.announce()?;
         let mut translator = Self {
             code,
@@ -146,6 +164,16 @@ impl Translator {
         translator.code.targets().landing.fill(stubs.miss);
         translator.flush();
         Ok(translator)
+    }
+
+    /// Whether code may use the registers of AVX-512, where the host has them. Without them it is
+    /// the code of a host that has none, which tests run too. All translations are thrown away.
+    pub fn allow_wide_registers(&mut self, is_allowed: bool) -> Result<(), Unavailable> {
+        self.code.set_wide(is_allowed && has_wide_registers());
+        self.stubs = write_stubs(&mut self.code, self.thread_pointer)?;
+        self.code.targets().landing.fill(self.stubs.miss);
+        self.flush();
+        Ok(())
     }
 
     /// Lowering rsp inside this range makes the bytes of the new frame undefined.
@@ -537,51 +565,6 @@ impl Translator {
     fn is_stop(&self, at: u64) -> bool {
         self.trap.contains(&at) || self.breakpoints.contains(&at)
     }
-
-    /// A fault of the host: enters the page if that is allowed, else the interpreter runs the
-    /// instruction and finds out what is wrong.
-    fn serve_fault(&mut self, r: &mut Registers, m: &mut GuestMemory) -> Served {
-        const PAGE_FAULT: u64 = 14;
-        const WRITE: u64 = 2;
-        let context = self.code.context();
-        let (host, address) = (context.fault_rip, context.fault_address);
-        let is_page = context.fault - 1 == PAGE_FAULT;
-        let is_store = context.fault_error & WRITE != 0;
-        let found = self.blocks.range(..=host).next_back();
-        let (_, block) = found
-            .filter(|(_, block)| host < block.end)
-            .expect("a fault in the cache is a fault in a block");
-        let offset = u32::try_from(host - block.landing).unwrap_or(u32::MAX);
-        let at = block.owners.partition_point(|(start, _)| *start <= offset);
-        let owner = at.checked_sub(1).and_then(|at| block.owners.get(at)).map(|(_, owner)| *owner);
-        let owner = owner.expect("every host instruction has an owner");
-        let start = block.starts.get(usize::from(owner.guest)).copied();
-        let (rip, offset) = start.expect("an owner is an instruction of its block");
-        let resume = block.landing + u64::from(offset);
-        if let Some(number) = owner.borrowed
-            && let Some(register) = context.gpr.get_mut(usize::from(number))
-        {
-            *register = context.borrowed;
-        }
-        if owner.has_rcx {
-            context.gpr[1] = context.borrowed_rcx;
-        }
-        r.rip = rip;
-        self.interpreter.arrive(rip, false);
-        let touched = if is_page { self.windows.touched(address) } else { Touched::Nothing };
-        let has_entered = match touched {
-            Touched::Data(at) | Touched::States(at) => self.windows.enter(m, at, is_store),
-            Touched::Nothing => false,
-        };
-        // Entering a page always changes something, so the same fault does not come for ever.
-        if has_entered {
-            self.counts.pages += 1;
-            return Served::Resume(resume);
-        }
-        let rsp = &mut self.code.context().gpr[4];
-        *rsp = rsp.wrapping_add_signed(i64::from(owner.behind));
-        Served::Go
-    }
 }
 
 /// Registers in the context.
@@ -614,7 +597,8 @@ impl Translator {
     fn block_at(&mut self, m: &mut GuestMemory, rip: u64) -> Option<u64> {
         let slot = usize::try_from(rip).unwrap_or(0) % TARGETS;
         let targets = self.code.targets();
-        if targets.guest.get(slot) == Some(&rip) {
+        // 0 stands for none, and code may jump there from the end of the address space.
+        if rip != 0 && targets.guest.get(slot) == Some(&rip) {
             return targets.block.get(slot).copied();
         }
         if let Some(host) = self.index.get(&rip) {
@@ -627,7 +611,7 @@ impl Translator {
             at: self.code.start() + self.used as u64,
             places: self.code.places(),
             stubs: self.stubs,
-            state_adjust: self.state_adjust(),
+            state_adjust: state_adjust(self.thread_pointer),
             first_exit: u32::try_from(self.exits.len()).ok()?,
         };
         let (trap, breakpoints) = (self.trap.clone(), &self.breakpoints);
@@ -647,14 +631,16 @@ impl Translator {
         let rules = Rules {
             places: self.code.places(),
             stubs: self.stubs,
-            state_adjust: self.state_adjust(),
+            state_adjust: state_adjust(self.thread_pointer),
             is_block: &|host| self.blocks.contains_key(&host),
         };
-        verify(&draft.bytes, at, draft.body, &rules)
-    }
-
-    fn state_adjust(&self) -> i64 {
-        -i64::from(u16::try_from(self.thread_pointer & 0xfff).unwrap_or(0))
+        let links = draft.exits.iter().filter_map(|leave| match leave {
+            Leave::Link { site, .. } => Some(*site),
+            _ => None,
+        });
+        let links: Vec<u64> = links.collect();
+        let claims = Claims { body: draft.body, links: &links, faults: &draft.faults };
+        verify(&draft.bytes, at, &claims, &rules)
     }
 
     fn publish(&mut self, rip: u64, site: &Site, draft: Draft) -> Option<u64> {
@@ -663,12 +649,12 @@ impl Translator {
         }
         self.used = (self.used + draft.bytes.len()).next_multiple_of(16);
         self.counts.blocks += 1;
-        let Draft { bytes, body, exits, starts, owners, pages } = draft;
+        let Draft { bytes, body, exits, faults, pages } = draft;
         let host = site.at + u64::from(body);
         let end = site.at + bytes.len() as u64;
         self.exits.extend(exits);
         self.pages.extend(pages);
-        self.blocks.insert(host, Block { landing: site.at, end, starts, owners });
+        self.blocks.insert(host, Block { landing: site.at, end, faults });
         self.index.insert(rip, host);
         Some(host)
     }
@@ -747,6 +733,10 @@ impl Translator {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "edge_tests.rs"]
+mod edge_tests;
 
 #[cfg(test)]
 #[path = "remap_tests.rs"]

@@ -13,6 +13,7 @@ use iced_x86::code_asm::{
 use x86_interp::{Clock, Engine, Exit, Grant, Registers};
 
 use super::{Counts, Translator};
+use crate::host::has_wide_registers;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -133,10 +134,23 @@ pub(crate) fn both_with(
     prepare: impl Fn(&mut Machine),
     ignored_flags: u64,
 ) -> (Exit, Machine) {
+    if has_wide_registers() {
+        both_in(false, &program, &prepare, ignored_flags);
+    }
+    both_in(has_wide_registers(), &program, &prepare, ignored_flags)
+}
+
+/// The same with or without the registers of AVX-512.
+fn both_in(
+    is_wide: bool,
+    program: &impl Fn(&mut CodeAssembler),
+    prepare: &impl Fn(&mut Machine),
+    ignored_flags: u64,
+) -> (Exit, Machine) {
     let engine = Tier::Interpreter(Box::new(Engine::new(TRAP..TRAP + 0x1000)));
-    let mut slow = Machine::new(engine, &program);
-    let translator = Translator::new(TRAP..TRAP + 0x1000).unwrap();
-    let mut fast = Machine::new(Tier::Translator(Box::new(translator)), &program);
+    let mut slow = Machine::new(engine, program);
+    let translator = Translator::with_registers(TRAP..TRAP + 0x1000, is_wide).unwrap();
+    let mut fast = Machine::new(Tier::Translator(Box::new(translator)), program);
     prepare(&mut slow);
     prepare(&mut fast);
     let expected = slow.run();

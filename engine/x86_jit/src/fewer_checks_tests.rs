@@ -3,8 +3,8 @@
 
 use guest_memory::{Accessor, ByteState, GuestAddr, Perms};
 use iced_x86::code_asm::{
-    CodeAssembler, ah, al, byte_ptr, dword_ptr, eax, ecx, edx, qword_ptr, r8, r9, r10, rax, rbp,
-    rbx, rcx, rdi, rdx, rsi, rsp, xmm0, xmmword_ptr,
+    CodeAssembler, ah, al, byte_ptr, dword_ptr, eax, ecx, edx, qword_ptr, r8, r8d, r9, r10, r11,
+    rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, xmm0, xmmword_ptr,
 };
 use x86_interp::Exit;
 
@@ -13,10 +13,44 @@ use super::tests::{CODE, DATA, DATA_BYTES, Machine, STACK, STACK_BYTES, TRAP, al
 /// As far from the code as the table of targets reaches.
 const FAR: u64 = CODE + 0x1_0000;
 
+/// Flags that are dead where these programs stop.
+const STATUS: u64 = 0x8d5;
+
 fn ends(program: impl Fn(&mut CodeAssembler)) -> Machine {
     let (exit, machine) = both_with(program, |_| {}, 0);
     assert_eq!(exit, Exit::Trap(GuestAddr(TRAP)));
     machine
+}
+
+#[test]
+fn what_is_looked_at_together_stops_at_its_own_instruction() {
+    let _alone = alone();
+    let program = |a: &mut CodeAssembler, at: u64| {
+        a.mov(rbx, at - 8).unwrap();
+        a.mov(ecx, 2).unwrap();
+        a.mov(rax, qword_ptr(rbx + rcx * 4)).unwrap();
+        a.mov(rdx, qword_ptr(rbx + rcx * 4 + 16)).unwrap();
+        a.movups(xmm0, xmmword_ptr(rbx + rcx * 4 + 24)).unwrap();
+        a.add(rdx, qword_ptr(rbx + rcx * 4 + 8)).unwrap();
+        a.movzx(r8d, byte_ptr(rbx + rcx * 4 + 40)).unwrap();
+        a.mov(r9, qword_ptr(rbx + rcx * 4 + 41)).unwrap();
+        a.mov(r10, qword_ptr(rbx + rcx * 4 + 49)).unwrap();
+        a.mov(qword_ptr(rbx + rcx * 4 + 57), rdx).unwrap();
+        a.mov(dword_ptr(rsp - 0x10), edx).unwrap();
+        a.ret().unwrap();
+    };
+    for byte in (0..80).step_by(3) {
+        for state in [ByteState::FREED, ByteState::UNDEFINED] {
+            let at = DATA + 0xfe0;
+            let object = |machine: &mut Machine| {
+                machine.m.set_state(GuestAddr(at + byte), 1, state, None);
+            };
+            both_with(|a| program(a, at), object, STATUS);
+        }
+    }
+    // The page behind is missing.
+    let (exit, _) = both_with(|a| program(a, DATA + DATA_BYTES - 0x20), |_| {}, STATUS);
+    assert!(!matches!(exit, Exit::Trap(_)), "{exit:?}");
 }
 
 #[test]
@@ -47,6 +81,29 @@ fn what_was_checked_is_checked_again_where_it_may_have_changed() {
         a.mov(rdx, qword_ptr(rbx + rcx * 8)).unwrap();
         a.ret().unwrap();
     });
+    // Targets that were looked at before, by registers that the call borrows.
+    let machine = ends(|a| {
+        let (mut first, mut second) = (a.create_label(), a.create_label());
+        a.mov(rcx, DATA).unwrap();
+        a.mov(r11, rcx).unwrap();
+        a.lea(rax, qword_ptr(first)).unwrap();
+        a.mov(qword_ptr(rcx + 8), rax).unwrap();
+        a.lea(rax, qword_ptr(second)).unwrap();
+        a.mov(qword_ptr(rcx + 16), rax).unwrap();
+        a.sub(dword_ptr(rcx), 1).unwrap();
+        a.call(qword_ptr(rcx + 8)).unwrap();
+        a.sub(dword_ptr(r11), 1).unwrap();
+        a.call(qword_ptr(r11 + 16)).unwrap();
+        a.ret().unwrap();
+        a.set_label(&mut first).unwrap();
+        a.inc(rdx).unwrap();
+        a.ret().unwrap();
+        a.set_label(&mut second).unwrap();
+        a.inc(rdx).unwrap();
+        a.ret().unwrap();
+    });
+    machine.counts();
+    drop(machine);
     // A register that is borrowed meanwhile.
     let machine = ends(|a| {
         let mut word = a.create_label();

@@ -57,6 +57,49 @@ pub(crate) fn checks_before(source: &Source, number: usize) -> Vec<Operand> {
     found
 }
 
+/// The longest piece of 16, 32 or 64 bytes around what the instruction with this number reads of
+/// which it and those behind it read every byte, through the same registers and before any branch.
+/// Not in the stack: its states were mostly stored a moment ago, in shorter pieces.
+///
+/// A failing check of the piece is one of its first instruction: the interpreter runs that one, and
+/// the others are checked in their places.
+pub(crate) fn piece_read(source: &Source, number: usize) -> Option<Operand> {
+    let first = source.code.get(number).and_then(|step| wanted(&step.ins, step.class))?;
+    if first.base == Register::RSP {
+        return None;
+    }
+    let mut all = vec![(first.disp, first.disp + i64::from(first.size_bytes))];
+    for pair in source.code.get(number..)?.windows(2).take(MOST_AHEAD) {
+        let [passed, step] = pair else { break };
+        let is_same =
+            |register: Register| register == Register::None || !writes(&passed.ins, register);
+        let goes_on = matches!(passed.class, Class::Copy | Class::Nothing);
+        if !goes_on || !is_same(first.base) || !is_same(first.index) {
+            break;
+        }
+        let Some(next) = wanted(&step.ins, step.class) else { continue };
+        if (next.base, next.index, next.scale) == (first.base, first.index, first.scale) {
+            all.push((next.disp, next.disp + i64::from(next.size_bytes)));
+        }
+    }
+    // The run without a gap that it belongs to.
+    all.sort_unstable();
+    let (mut low, mut high) = (i64::MIN, i64::MIN);
+    for (from, to) in all {
+        if from > high {
+            if high > first.disp {
+                break;
+            }
+            low = from;
+        }
+        high = high.max(to);
+    }
+    let size_bytes = [64, 32, 16].into_iter().find(|size| i64::from(*size) <= high - low)?;
+    let disp = low.max(first.disp.min(high - i64::from(size_bytes)));
+    let is_around = first.disp + i64::from(first.size_bytes) <= disp + i64::from(size_bytes);
+    (is_around && size_bytes >= first.size_bytes).then_some(Operand { disp, size_bytes, ..first })
+}
+
 /// What an instruction reads through an address in registers.
 fn wanted(ins: &iced_x86::Instruction, class: Class) -> Option<Operand> {
     match class {

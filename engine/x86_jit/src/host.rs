@@ -90,6 +90,15 @@ pub(crate) fn has_segment_bases() -> bool {
     unsafe { libc::getauxval(libc::AT_HWCAP2) & FSGSBASE != 0 }
 }
 
+/// Whether the processor and the kernel offer the registers of AVX-512, all lengths and masks.
+pub(crate) fn has_wide_registers() -> bool {
+    is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+}
+
 /// Makes `base` the base of gs, which nothing else in the process uses.
 pub(crate) fn set_gs(base: u64) {
     let old: u64;
@@ -247,6 +256,7 @@ pub(crate) struct CodeMemory {
     writable: NonNull<u8>,
     context: NonNull<Context>,
     targets: NonNull<Targets>,
+    is_wide: bool,
 }
 
 impl fmt::Debug for CodeMemory {
@@ -259,7 +269,8 @@ const SHARED_BYTES: usize = size_of::<Context>() + size_of::<Targets>();
 const WHOLE_BYTES: usize = CODE_BYTES + SHARED_BYTES + TARGETS_ALIGN;
 
 impl CodeMemory {
-    pub(crate) fn new() -> Result<Self, Unavailable> {
+    /// `is_wide`: whether the code may use the registers of AVX-512.
+    pub(crate) fn new(is_wide: bool) -> Result<Self, Unavailable> {
         let file = memory_file(c"code", CODE_LENGTH)?;
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -274,15 +285,22 @@ impl CodeMemory {
         let writable = map(None, CODE_BYTES, rw, libc::MAP_SHARED, file.as_raw_fd())?;
         let targets = start.map_addr(|at| at.saturating_add(CODE_BYTES)).cast::<Targets>();
         let context = targets.map_addr(|at| at.saturating_add(size_of::<Targets>())).cast();
-        Ok(Self { whole, start: code.addr().get() as u64, writable, context, targets })
+        let start = code.addr().get() as u64;
+        Ok(Self { whole, start, writable, context, targets, is_wide })
     }
 
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
 
+    /// Says whether the code may use the registers of AVX-512.
+    pub(crate) fn set_wide(&mut self, is_wide: bool) {
+        self.is_wide = is_wide;
+    }
+
     pub(crate) fn places(&self) -> Places {
-        Places { context: self.start + (CODE_BYTES + size_of::<Targets>()) as u64 }
+        let context = self.start + (CODE_BYTES + size_of::<Targets>()) as u64;
+        Places { context, is_wide: self.is_wide }
     }
 
     /// Writes code; returns false if it does not fit.
@@ -341,9 +359,8 @@ impl CodeMemory {
 
     /// Announces the cache to the signal handler.
     pub(crate) fn announce(&self) -> Result<(), Unavailable> {
-        let first = self.start + STUB_BYTES as u64;
         let context = self.context.as_ptr().expose_provenance() as u64;
-        signals::announce(first..self.start + CODE_BYTES as u64, context)
+        signals::announce(self.start..self.start + CODE_BYTES as u64, context)
     }
 }
 

@@ -29,9 +29,9 @@ impl Operand {
         }
     }
 
-    /// Parts that one comparison covers.
-    pub(crate) fn parts(self) -> impl Iterator<Item = Self> {
-        let step = self.size_bytes.clamp(1, 8);
+    /// Parts that one comparison of so many bytes covers.
+    pub(crate) fn parts(self, most_bytes: u32) -> impl Iterator<Item = Self> {
+        let step = self.size_bytes.clamp(1, most_bytes);
         (0..self.size_bytes / step).map(move |n| Self {
             disp: self.disp + i64::from(n * step),
             size_bytes: step,

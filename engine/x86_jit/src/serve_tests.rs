@@ -13,7 +13,7 @@ use super::{
     Translator,
     tests::{CODE, DATA, Machine, STACK, STACK_BYTES, TRAP, Tier, alone},
 };
-use crate::{Call, Reply, Services};
+use crate::{Call, Reply, Services, host::has_wide_registers};
 
 /// What the calls of the tests do, by the distance of their address from the start of the range.
 const RETURN: u64 = 0;
@@ -114,10 +114,18 @@ fn run(machine: &mut Machine, service: &mut Service) -> Exit {
 /// Runs a program both ways with the same limits, compares everything, and gives how many calls
 /// were served in place and at traps.
 fn both(program: impl Fn(&mut CodeAssembler), limit_events: u64) -> (u64, u64) {
+    if has_wide_registers() {
+        both_in(false, &program, limit_events);
+    }
+    both_in(has_wide_registers(), &program, limit_events)
+}
+
+/// The same with or without the registers of AVX-512.
+fn both_in(is_wide: bool, program: &impl Fn(&mut CodeAssembler), limit_events: u64) -> (u64, u64) {
     let engine = Tier::Interpreter(Box::new(Engine::new(TRAP..TRAP + 0x1000)));
-    let mut slow = Machine::new(engine, &program);
-    let translator = Translator::new(TRAP..TRAP + 0x1000).unwrap();
-    let mut fast = Machine::new(Tier::Translator(Box::new(translator)), &program);
+    let mut slow = Machine::new(engine, program);
+    let translator = Translator::with_registers(TRAP..TRAP + 0x1000, is_wide).unwrap();
+    let mut fast = Machine::new(Tier::Translator(Box::new(translator)), program);
     let mut outcomes = Vec::new();
     let mut service = Service { in_place: 0, at_traps: 0 };
     for machine in [&mut slow, &mut fast] {

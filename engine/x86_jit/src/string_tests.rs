@@ -84,6 +84,62 @@ fn overlapping_copies_repeat_the_pattern() {
 }
 
 #[test]
+fn lengths_and_distances_of_every_kind_move_alike() {
+    let _alone = alone();
+    for (form, unit) in [(FORMS[0], 1), (FORMS[2], 4), (FORMS[5], 1), (FORMS[8], 8)] {
+        for len in [8, 56, 64, 72, 128, 136, 2048, 4096, 4104] {
+            for distance in [0, 40, 0x80, 0xf80, 0x1000] {
+                check(form, [DATA + 0x410 + distance, DATA + 0x410, len / unit], |_| {});
+                check(form, [DATA + 0x410, DATA + 0x410 + distance, len / unit], |_| {});
+            }
+        }
+    }
+    for len in [1, 2, 3, 7, 31, 63, 65, 127, 2047, 4095, 4097] {
+        check(FORMS[0], [DATA + 0x1e13, DATA + 0x105, len], |_| {});
+        check(FORMS[5], [DATA + 0x1e13, DATA + 0x105, len], |_| {});
+    }
+}
+
+#[test]
+fn what_is_read_may_be_written_under_another_address() {
+    let _alone = alone();
+    let alias = |machine: &mut Machine| {
+        let m = &mut machine.m;
+        let of = m.mapping(GuestAddr(DATA + 0x1000)).unwrap();
+        m.unmap(GuestAddr(DATA + 0x3000), 0x1000);
+        m.map_frames(GuestAddr(DATA + 0x3000), &[of.frame], 0, 0x1000, of.perms).unwrap();
+    };
+    for form in [FORMS[0], FORMS[3]] {
+        for gap in [0, 1, 63, 64, 200] {
+            for len in [40, 64, 136] {
+                check(form, [DATA + 0x3100 + gap, DATA + 0x1100, len], alias);
+                check(form, [DATA + 0x3100, DATA + 0x1100 + gap, len], alias);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_byte_is_looked_at_before_any_moves() {
+    let _alone = alone();
+    // Only the first 16 bytes of the source are filled before.
+    let (to, from) = (DATA + 0x2100, DATA + 0xbf8);
+    for form in [FORMS[0], FORMS[5]] {
+        for len in [20, 64, 150] {
+            for byte in [16, 17, 63, 64, 86, len - 1].into_iter().filter(|byte| *byte < len) {
+                for state in [ByteState::FREED, ByteState::UNDEFINED] {
+                    for at in [to, from] {
+                        check(form, [to, from, len], |machine| {
+                            machine.m.set_state(GuestAddr(at + byte), 1, state, None);
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_stops_in_the_middle_stops_where_the_interpreter_does() {
     let _alone = alone();
     let end = DATA + DATA_BYTES;

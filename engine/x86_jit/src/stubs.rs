@@ -5,6 +5,7 @@ use iced_x86::{Code, IcedError, Instruction, Register};
 use crate::{
     context::Places,
     emit::{Assembled, Emit},
+    string_stub,
 };
 
 /// Where the stubs are.
@@ -21,7 +22,8 @@ pub(crate) struct Stubs {
     /// branch is counted and, of a call, where it returns to.
     pub(crate) miss: u64,
     /// Carries out the string instruction whose form is in the context and goes on at the guest
-    /// address in r11; r11 and rcx are put away in the same way.
+    /// address in r11; r11 and rcx are put away in the same way. The last of the stubs, and the
+    /// only one that touches guest memory.
     pub(crate) string: u64,
 }
 
@@ -67,7 +69,11 @@ pub(crate) fn gpr(number: u8) -> Register {
 }
 
 /// Assembles the stubs.
-pub(crate) fn assemble(places: Places, at: u64) -> Result<(Assembled, Stubs), IcedError> {
+pub(crate) fn assemble(
+    places: Places,
+    state_adjust: i64,
+    at: u64,
+) -> Result<(Assembled, Stubs), IcedError> {
     let mut e = Emit::new(places);
     let mut starts = Vec::new();
     starts.push(e.next());
@@ -78,7 +84,7 @@ pub(crate) fn assemble(places: Places, at: u64) -> Result<(Assembled, Stubs), Ic
     starts.push(e.next());
     miss(&mut e);
     starts.push(e.next());
-    string(&mut e);
+    string(&mut e, state_adjust);
     let assembled = e.assemble(at)?;
     let address = |index: usize| {
         let number = starts.get(index).copied().unwrap_or(0);
@@ -144,6 +150,7 @@ fn exit(e: &mut Emit) -> usize {
     }
     e.on_field(Code::Stmxcsr_m32, p.mxcsr());
     let back = e.next();
+    e.store_count();
     e.simple(Code::Emms);
     e.load(Code::Mov_r64_rm64, Register::RSP, p.host_rsp());
     e.on_field(Code::Ldmxcsr_m32, p.host_mxcsr());
@@ -179,6 +186,7 @@ const SERVED_XMM: u32 = 6;
 fn call_rust(e: &mut Emit, function: u64, registers: usize) {
     let p = e.places;
     let served = || SERVED.into_iter().take(registers);
+    e.store_count();
     for register in served() {
         e.store(Code::Mov_rm64_r64, field_of(e, register), register);
     }
@@ -194,6 +202,8 @@ fn call_rust(e: &mut Emit, function: u64, registers: usize) {
     e.load(Code::Mov_r64_rm64, Register::R8, p.memory());
     e.load(Code::Mov_r64_rm64, Register::R9, p.services());
     e.on_field(Code::Call_rm64, function);
+    // Rust may have counted, or changed the registers in which code counts.
+    e.load_count();
     for register in served() {
         e.load(Code::Mov_r64_rm64, register, field_of(e, register));
     }
@@ -230,7 +240,7 @@ fn miss(e: &mut Emit) {
     e.load(Code::Cmp_r64_rm64, Register::R11, p.own());
     e.branch(Code::Ja_rel32_64, go);
     e.count();
-    e.store_imm(Code::Cmp_rm64_imm8, p.left(), 0);
+    e.test_count();
     e.branch(Code::Jne_rel32_64, go);
     e.store_imm(Code::Mov_rm32_imm32, p.exit(), EXIT_INDIRECT_LIMIT);
     e.branch(Code::Jmp_rel32_64, none);
@@ -260,13 +270,20 @@ fn miss(e: &mut Emit) {
     exit(e);
 }
 
-/// Lets Rust do what it can of a string instruction.
-fn string(e: &mut Emit) {
+/// Carries out a string instruction here, or lets Rust do what it can of it.
+fn string(e: &mut Emit, state_adjust: i64) {
     let p = e.places;
-    let leave = e.label();
+    let (slow, leave) = (e.label(), e.label());
     put_flags_away(e);
     e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
     e.store(Code::Mov_rm64_r64, p.return_to(), Register::R11);
+    if p.is_wide {
+        string_stub::moves(e, state_adjust, slow);
+        give_flags_back(e);
+        e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
+        go_on(e, EXIT_NEXT);
+    }
+    e.place(slow);
     call_rust(e, p.string_service(), SERVED.len());
     e.push(Instruction::with2(Code::Test_rm32_r32, Register::EAX, Register::EAX));
     e.branch(Code::Jne_rel32_64, leave);
@@ -286,11 +303,9 @@ fn field_of(e: &Emit, register: Register) -> u64 {
     e.places.gpr() + 8 * register.number() as u64
 }
 
-/// Goes on at the guest address in `return_to`, or leaves by this exit if no code is there. Rust
-/// may have counted, or changed the registers in which code counts.
+/// Goes on at the guest address in `return_to`, or leaves by this exit if no code is there.
 fn go_on(e: &mut Emit, exit: i32) {
     let p = e.places;
-    e.load_count();
     e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
     e.store_imm(Code::Mov_rm64_imm32, p.own(), 0);
     e.store_imm(Code::Mov_rm32_imm32, p.exit(), exit);

@@ -3,6 +3,8 @@
 //! Each sequence is arranged so that a host fault anywhere in it finds the guest as it was before
 //! the instruction, up to borrowed registers that the owner of each host instruction names.
 
+mod checks;
+
 use guest_memory::{GuestAddr, GuestMemory};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, OpKind, Register};
 
@@ -11,9 +13,10 @@ use crate::{
     context::Places,
     emit::{Emit, Label, Owner},
     exits::{Done, Leave},
+    faults::Faults,
     flags::Live,
-    hoist::checks_before,
-    operand::{Known, Operand, stack_operand, unused_register},
+    hoist::{checks_before, piece_read},
+    operand::{Known, Operand, stack_operand},
     source::{End, Step, read},
     stubs::{EXIT_OF_CALL, OVERWRITTEN, Stubs, gpr},
 };
@@ -38,10 +41,7 @@ pub(crate) struct Draft {
     /// Where the block begins behind its landing.
     pub(crate) body: u32,
     pub(crate) exits: Vec<Leave>,
-    /// Guest address and host offset of each instruction.
-    pub(crate) starts: Vec<(u64, u32)>,
-    /// What the host instruction at each offset belongs to.
-    pub(crate) owners: Vec<(u32, Owner)>,
+    pub(crate) faults: Faults,
     /// Pages that the translation rests on, with their versions.
     pub(crate) pages: Vec<(u64, u64)>,
 }
@@ -82,6 +82,7 @@ pub(crate) fn translate(
         cold: Vec::new(),
         known: Known::default(),
         ahead: Vec::new(),
+        piece: None,
     };
     writer.landing(start, source.before.first().is_none_or(|live| live.kept != 0));
     let body = writer.e.next();
@@ -90,6 +91,7 @@ pub(crate) fn translate(
     for (number, (step, live)) in numbered {
         writer.begin(number, step);
         starts.push((step.ins.ip(), writer.e.next()));
+        writer.piece = piece_read(&source, number);
         writer.ahead = if live.kept == 0 { checks_before(&source, number) } else { Vec::new() };
         if !matches!(step.class, Class::LowerStack(_)) {
             writer.check_ahead(&step.ins);
@@ -121,6 +123,8 @@ struct Writer<'a> {
     known: Known,
     /// What to check before this instruction for those behind it.
     ahead: Vec<Operand>,
+    /// What it reads, with what instructions behind it read beside that.
+    piece: Option<Operand>,
 }
 
 /// Where indirect branches arrive.
@@ -166,10 +170,9 @@ impl Writer<'_> {
 
     /// Counts an indirect branch to `target`.
     fn event(&mut self, target: u64, back: Label) {
-        let p = self.e.places;
         let limit = self.e.label();
         self.e.count();
-        self.e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
+        self.e.count_to_rcx();
         self.e.branch(Code::Jrcxz_rel8_64, limit);
         self.e.branch(Code::Jmp_rel32_64, back);
         self.e.place(limit);
@@ -272,7 +275,7 @@ impl Writer<'_> {
             self.e.copy(&redirected);
             self.e.place(back);
         } else {
-            self.check_load(ins, &operand, keeps);
+            self.check_read(ins, &operand, keeps);
             self.e.copy(&redirected);
         }
         if let Some(register) = borrowed {
@@ -337,10 +340,7 @@ impl Writer<'_> {
         self.e.branch(Code::Jb_rel32_64, cold);
         self.e.load(Code::Cmp_r64_rm64, Register::RSP, p.stack_end());
         self.e.branch(Code::Ja_rel32_64, cold);
-        for below in (1..=by / 8).rev() {
-            let to = self.states(&stack_operand(-8 * i64::from(below)));
-            self.e.push(Instruction::with2(Code::Mov_rm64_imm32, to, -1));
-        }
+        self.undefine(by);
         self.known.lower_stack();
         self.check_ahead(ins);
         self.e.copy(ins);
@@ -494,14 +494,14 @@ impl Writer<'_> {
             let limit = self.cold_leave(Leave::Limit { target });
             self.e.count();
             if live.kept == 0 {
-                self.e.store_imm(Code::Cmp_rm64_imm8, p.left(), 0);
+                self.e.test_count();
                 self.link_by(Code::Jne_rel32_64, target, true);
                 self.e.branch(Code::Jmp_rel32_64, limit);
                 return;
             } else {
                 let go = self.e.label();
                 self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.left());
+                self.e.count_to_rcx();
                 // Not zero is the rule: the short jump leads to the way out.
                 let none = self.e.label();
                 self.e.branch(Code::Jrcxz_rel8_64, none);
@@ -580,183 +580,6 @@ impl Writer<'_> {
     }
 }
 
-/// Memory.
-impl Writer<'_> {
-    /// The operand of an instruction; an address relative to RIP goes to a borrowed register.
-    fn operand(&mut self, ins: &Instruction) -> (Operand, Option<Register>) {
-        let operand = Operand::of(ins);
-        if !ins.is_ip_rel_memory_operand() {
-            return (operand, None);
-        }
-        let register = unused_register(ins);
-        self.borrow(register);
-        self.e.mov_imm64(register, ins.memory_displacement64());
-        (Operand { base: register, ..operand }, Some(register))
-    }
-
-    fn borrow(&mut self, register: Register) {
-        let p = self.e.places;
-        self.e.store(Code::Mov_rm64_r64, p.borrowed(), register);
-        self.known.forget(register);
-        self.e.owner.borrowed = u8::try_from(register.number()).ok();
-    }
-
-    fn give_back(&mut self, register: Register) {
-        let p = self.e.places;
-        self.e.load(Code::Mov_r64_rm64, register, p.borrowed());
-        self.e.owner.borrowed = None;
-    }
-
-    fn data(&self, operand: &Operand) -> MemoryOperand {
-        operand.at(Register::GS, self.behind(operand))
-    }
-
-    fn states(&self, operand: &Operand) -> MemoryOperand {
-        operand.at(Register::FS, self.site.state_adjust + self.behind(operand))
-    }
-
-    /// What an address lacks if rsp is behind.
-    fn behind(&self, operand: &Operand) -> i64 {
-        if operand.base == Register::RSP { i64::from(self.e.owner.behind) } else { 0 }
-    }
-
-    /// A store whose bytes may be undefined before, if the flags allow to look twice.
-    fn store(
-        &mut self,
-        ins: &Instruction,
-        operand: &Operand,
-        store: Result<Instruction, IcedError>,
-        keeps: bool,
-    ) {
-        let Ok(redirected) = store else {
-            self.e.push(store);
-            return;
-        };
-        if keeps {
-            self.check_load(ins, operand, keeps);
-            self.e.copy(&redirected);
-        } else {
-            let back = self.e.label();
-            self.check_store(ins, operand, redirected, back);
-            self.e.copy(&redirected);
-            self.e.place(back);
-        }
-    }
-
-    /// Whether bytes need no check.
-    fn is_known(&self, operand: &Operand) -> bool {
-        self.is_lasting(operand) && self.known.covers(operand)
-    }
-
-    /// Whether what is found out about bytes holds behind the instruction as well.
-    fn is_lasting(&self, operand: &Operand) -> bool {
-        let borrowed = self.e.owner.borrowed.map(gpr);
-        ![Some(operand.base), Some(operand.index)].contains(&borrowed) || borrowed.is_none()
-    }
-
-    fn learn(&mut self, operand: &Operand) {
-        if self.is_lasting(operand) {
-            self.known.learn(*operand);
-        }
-    }
-
-    /// Leaves unless all bytes may be touched and are defined.
-    fn check_load(&mut self, ins: &Instruction, operand: &Operand, keeps: bool) {
-        let parts: Vec<_> = operand.parts().filter(|part| !self.is_known(part)).collect();
-        self.check_parts(ins, &parts, keeps);
-        self.learn(operand);
-    }
-
-    fn check_parts(&mut self, ins: &Instruction, parts: &[Operand], keeps: bool) {
-        let leave = Leave::Step { rip: ins.ip() };
-        if parts.is_empty() {
-            return;
-        }
-        if !keeps {
-            let cold = self.cold_leave(leave);
-            for part in parts {
-                self.compare(part, 0);
-                self.e.branch(Code::Jne_rel32_64, cold);
-            }
-            return;
-        }
-        let p = self.e.places;
-        for part in parts {
-            let good = self.e.label();
-            let states = self.states(part);
-            let (code, to) = match part.size_bytes {
-                1 => (Code::Movzx_r32_rm8, Register::ECX),
-                2 => (Code::Movzx_r32_rm16, Register::ECX),
-                4 => (Code::Mov_r32_rm32, Register::ECX),
-                _ => (Code::Mov_r64_rm64, Register::RCX),
-            };
-            self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-            self.e.owner.has_rcx = true;
-            self.e.push(Instruction::with2(code, to, states));
-            self.e.branch(Code::Jrcxz_rel8_64, good);
-            let cold = self.cold_leave(leave);
-            self.e.branch(Code::Jmp_rel32_64, cold);
-            self.e.place(good);
-            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
-            self.e.owner.has_rcx = false;
-        }
-    }
-
-    /// Goes to cold code unless all bytes are defined; from there back behind the store.
-    fn check_store(
-        &mut self,
-        ins: &Instruction,
-        operand: &Operand,
-        store: Instruction,
-        back: Label,
-    ) {
-        if self.is_known(operand) {
-            return;
-        }
-        let label = self.e.label();
-        let kind = ColdKind::Define { operand: *operand, store, back, rip: ins.ip() };
-        self.cold.push(Cold { label, owner: self.e.owner, kind });
-        for part in operand.parts() {
-            self.compare(&part, 0);
-            self.e.branch(Code::Jne_rel32_64, label);
-        }
-        self.learn(operand);
-    }
-
-    fn compare(&mut self, part: &Operand, with: i32) {
-        let code = match part.size_bytes {
-            1 => Code::Cmp_rm8_imm8,
-            2 => Code::Cmp_rm16_imm8,
-            4 => Code::Cmp_rm32_imm8,
-            _ => Code::Cmp_rm64_imm8,
-        };
-        let states = self.states(part);
-        self.e.push(Instruction::with2(code, states, with));
-    }
-
-    /// The bytes are all undefined: stores, then makes them defined. In this order a store that
-    /// faults has changed nothing, and states are written only where the store was possible.
-    fn define(&mut self, operand: &Operand, store: &Instruction, back: Label, rip: u64) {
-        let cold = self.cold_leave(Leave::Step { rip });
-        for part in operand.parts() {
-            self.compare(&part, -1);
-            self.e.branch(Code::Jne_rel32_64, cold);
-        }
-        self.e.copy(store);
-        for part in operand.parts() {
-            let code = match part.size_bytes {
-                1 => Code::Mov_rm8_imm8,
-                2 => Code::Mov_rm16_imm16,
-                4 => Code::Mov_rm32_imm32,
-                _ => Code::Mov_rm64_imm32,
-            };
-            let states = self.states(&part);
-            self.e.push(Instruction::with2(code, states, 0));
-        }
-        self.e.branch(Code::Jmp_rel32_64, back);
-    }
-}
-
 /// The end.
 impl Writer<'_> {
     fn finish(
@@ -791,10 +614,11 @@ impl Writer<'_> {
                 *site = at + u64::from(offset(number + 1)) - 4;
             }
         }
-        let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number))).collect();
-        let owners = assembled.offsets.iter().copied().zip(assembled.owners).collect();
+        let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number)));
+        let owners = assembled.offsets.iter().copied().zip(assembled.owners);
+        let faults = Faults::new(starts.collect(), owners.collect());
         let versions = pages.iter().map(|page| (*page, m.code_version(GuestAddr(*page))));
         let pages = versions.collect();
-        Ok(Draft { bytes: assembled.bytes, body: offset(body), exits, starts, owners, pages })
+        Ok(Draft { bytes: assembled.bytes, body: offset(body), exits, faults, pages })
     }
 }

@@ -6,18 +6,25 @@
 //! back upwards proves no less than was taken for granted. A block passes only if every access to
 //! guest memory is proved, every field it uses is one it may use, and control stays in the block,
 //! or goes to the start of another, to a stub, or through the table of targets.
+//!
+//! What is said of a block besides its bytes is checked as well: where a fault leads back to is one
+//! more branch, and only the distances of branches are changed later.
+
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
-    OpAccess, OpKind, Register,
+    Code, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
+
+use shape::{check_branch, check_faults, check_links, decode, is_table_jump};
 
 use crate::{
     allow::{LONGEST_FRAME_BYTES, is_copied, writes},
     context::{Places, TARGETS_ALIGN},
-    stubs::{OVERWRITTEN, Stubs},
+    faults::{Again, Faults},
+    stubs::{OVERWRITTEN, Stubs, gpr},
 };
 
 /// Why a block was rejected.
@@ -39,6 +46,15 @@ pub(crate) struct Rules<'a> {
     pub(crate) is_block: &'a dyn Fn(u64) -> bool,
 }
 
+/// What is said of a block besides its bytes, and acted upon later.
+pub(crate) struct Claims<'a> {
+    /// Others enter at this offset as well as at the start.
+    pub(crate) body: u32,
+    /// Host addresses of distances that are going to lead to the start of other blocks.
+    pub(crate) links: &'a [u64],
+    pub(crate) faults: &'a Faults,
+}
+
 /// Bytes at an address formed from registers, in guest terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -48,6 +64,10 @@ struct Span {
     low: i64,
     high: i64,
 }
+
+/// Stand for the values in the fields that registers are put away in.
+const IN_BORROWED: Register = Register::TR0;
+const IN_BORROWED_RCX: Register = Register::TR1;
 
 /// What is proved at a point.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +108,25 @@ impl Proved {
         self.stored.retain(is_kept);
     }
 
+    /// The one has the value of the other from here on; each is a register or stands for a field.
+    fn assign(&mut self, to: Register, from: Register) {
+        self.forget(|register| register == to);
+        let renamed = |register| if register == from { to } else { register };
+        for spans in [&mut self.compared, &mut self.stored] {
+            let like = spans.iter().filter(|span| [span.base, span.index].contains(&from));
+            let copies = like.map(|span| Span {
+                base: renamed(span.base),
+                index: renamed(span.index),
+                ..*span
+            });
+            let copies: Vec<Span> = copies.collect();
+            spans.extend(copies);
+        }
+        if to == Register::RSP {
+            (self.above_low, self.below_end) = (false, false);
+        }
+    }
+
     /// rsp is another by a constant: the same bytes have other distances from it.
     fn move_rsp(&mut self, by: i64) {
         for span in self.compared.iter_mut().chain(&mut self.stored) {
@@ -101,8 +140,13 @@ impl Proved {
 /// Walks over a block at most.
 const MOST_WALKS: usize = 16;
 
-/// Checks a block that is to lie at `at`. Others enter it at the start and at the offset `body`.
-pub(crate) fn verify(bytes: &[u8], at: u64, body: u32, rules: &Rules<'_>) -> Result<(), Rejected> {
+/// Checks a block that is to lie at `at`.
+pub(crate) fn verify(
+    bytes: &[u8],
+    at: u64,
+    claims: &Claims<'_>,
+    rules: &Rules<'_>,
+) -> Result<(), Rejected> {
     let code = decode(bytes, at)?;
     let starts: BTreeSet<u64> = code.iter().map(Instruction::ip).collect();
     let mut labels = BTreeMap::new();
@@ -115,11 +159,16 @@ pub(crate) fn verify(bytes: &[u8], at: u64, body: u32, rules: &Rules<'_>) -> Res
     if !matches!(last.code(), Code::Jmp_rel32_64) {
         return reject(offset_of(last, at), "the block does not end in a jump");
     }
-    let body = at + u64::from(body);
+    let body = at + u64::from(claims.body);
     if !starts.contains(&body) {
         return reject(0, "the block is entered at no instruction");
     }
     *labels.entry(body).or_default() += 1;
+    check_links(&code, claims.links)?;
+    let faults = check_faults(&code, at, &starts, claims.faults)?;
+    for (to, _) in faults.values() {
+        *labels.entry(*to).or_default() += 1;
+    }
     let mut upwards = BTreeMap::new();
     for _ in 0..MOST_WALKS {
         let mut walk = Walk {
@@ -127,6 +176,7 @@ pub(crate) fn verify(bytes: &[u8], at: u64, body: u32, rules: &Rules<'_>) -> Res
             body,
             rules,
             labels: &labels,
+            faults: &faults,
             upwards,
             is_settled: true,
             ways: BTreeMap::new(),
@@ -155,58 +205,15 @@ fn offset_of(ins: &Instruction, at: u64) -> usize {
     usize::try_from(ins.ip().wrapping_sub(at)).unwrap_or(usize::MAX)
 }
 
-fn decode(bytes: &[u8], at: u64) -> Result<Vec<Instruction>, Rejected> {
-    let mut decoder = Decoder::with_ip(64, bytes, at, DecoderOptions::NONE);
-    let mut code = Vec::new();
-    while decoder.can_decode() {
-        let position = decoder.position();
-        let ins = decoder.decode();
-        if ins.is_invalid() {
-            return reject(position, "not an instruction");
-        }
-        code.push(ins);
-    }
-    Ok(code)
-}
-
-/// Where a branch leads inside the block; it may lead to the stubs and to other blocks as well.
-fn check_branch(
-    ins: &Instruction,
-    at: u64,
-    len: usize,
-    starts: &BTreeSet<u64>,
-    rules: &Rules<'_>,
-) -> Result<Option<u64>, Rejected> {
-    if ins.flow_control() == FlowControl::Next || is_table_jump(ins) {
-        return Ok(None);
-    }
-    let is_direct = ins.is_jmp_short_or_near()
-        || ins.is_jcc_short_or_near()
-        || ins.code() == Code::Jrcxz_rel8_64;
-    if !is_direct {
-        return reject(offset_of(ins, at), "control leaves in a way that cannot be followed");
-    }
-    let target = ins.near_branch_target();
-    if starts.contains(&target) {
-        return Ok(Some(target));
-    }
-    let is_inside = target.wrapping_sub(at) < len as u64;
-    let is_jump = ins.code() == Code::Jmp_rel32_64;
-    let Stubs { exit, miss, string, .. } = rules.stubs;
-    let is_known = [exit, miss, string].contains(&target) || !is_inside && (rules.is_block)(target);
-    if is_jump && is_known {
-        return Ok(None);
-    }
-    reject(offset_of(ins, at), "a branch leads to no known place")
-}
-
 struct Walk<'a> {
     at: u64,
     /// Where others enter.
     body: u64,
     rules: &'a Rules<'a>,
-    /// Addresses that branches of the block lead to, with how many do.
+    /// Addresses that branches and faults of the block lead to, with how many do.
     labels: &'a BTreeMap<u64, u32>,
+    /// Where faults lead, and how.
+    faults: &'a BTreeMap<u64, (u64, Again)>,
     /// What ways upwards prove at labels, as far as earlier walks found less than they had assumed.
     upwards: BTreeMap<u64, Proved>,
     /// Whether this walk did not.
@@ -225,6 +232,8 @@ struct Walk<'a> {
 enum Looked {
     /// Of states.
     States(Span),
+    /// Of more than 8 states, in a mask register that is to be tested.
+    Mask(Span),
     /// Of rsp with the lower bound.
     Low,
     /// Of rsp with the upper bound.
@@ -281,6 +290,20 @@ impl Walk<'_> {
         }
     }
 
+    /// A fault here leads to where the guest instruction begins again, with the registers as they
+    /// are but for those that are given back from their fields.
+    fn fault(&mut self, ins: &Instruction) {
+        let Some((to, Again { owner, .. })) = self.faults.get(&ins.ip()).copied() else { return };
+        let mut proved = self.proved().clone();
+        if let Some(number) = owner.borrowed {
+            proved.assign(gpr(number), IN_BORROWED);
+        }
+        if owner.has_rcx {
+            proved.assign(Register::RCX, IN_BORROWED_RCX);
+        }
+        self.lead(ins.ip(), to, &proved);
+    }
+
     /// Checks one instruction, and those behind it that belong to it; returns how many those are.
     fn step(&mut self, ins: &Instruction, behind: &[Instruction]) -> Result<usize, Rejected> {
         if self.labels.contains_key(&ins.ip()) {
@@ -304,6 +327,9 @@ impl Walk<'_> {
         }
         if let Some(used) = self.look_in_rcx(ins, behind)? {
             return Ok(used);
+        }
+        if let (Some(Looked::Mask(span)), Code::VEX_Kortestb_kr_kr) = (looked, ins.code()) {
+            self.looked = Some(Looked::States(span));
         }
         self.operands(ins)?;
         self.registers(ins)?;
@@ -388,6 +414,8 @@ impl Walk<'_> {
         let Some(span) = self.states_span(load, size) else {
             return self.reject(load, "states at an address that cannot be followed");
         };
+        self.proved().assign(IN_BORROWED_RCX, Register::RCX);
+        self.fault(load);
         // rcx is still away where that leads.
         let mut before = self.proved().clone();
         before.forget(|register| register == Register::RCX);
@@ -433,6 +461,7 @@ impl Walk<'_> {
         else {
             return self.reject(load, "states at an address that cannot be followed");
         };
+        self.fault(load);
         // What is known about addresses with rcx is not any more.
         self.registers(load)?;
         let before = self.proved().clone();
@@ -464,6 +493,7 @@ impl Walk<'_> {
         let Some(n) = (0..ins.op_count()).find(|n| ins.op_kind(*n) == OpKind::Memory) else {
             return self.reject(ins, "an operand that cannot be redirected");
         };
+        self.fault(ins);
         match ins.segment_prefix() {
             Register::GS => self.data(ins),
             Register::FS => self.states(ins),
@@ -498,6 +528,9 @@ impl Walk<'_> {
 
     /// States: compared, or changed as a store or a new stack frame does.
     fn states(&mut self, ins: &Instruction) -> Result<(), Rejected> {
+        if let Some((size, is_test)) = wide_states(ins) {
+            return self.wide_states(ins, size, is_test);
+        }
         let (size, is_compare) = match ins.code() {
             Code::Cmp_rm8_imm8 => (1, true),
             Code::Cmp_rm16_imm8 => (2, true),
@@ -521,17 +554,34 @@ impl Walk<'_> {
             self.looked = Some(Looked::States(span));
             return Ok(());
         }
+        match value {
+            0 if is_covered(&self.proved().stored, &span) => Ok(()),
+            u64::MAX if self.is_frame(&span) => Ok(()),
+            _ => self.reject(ins, "states changed without a store"),
+        }
+    }
+
+    /// 16, 32 or 64 states: tested, or those of a new stack frame.
+    fn wide_states(&mut self, ins: &Instruction, size: i64, is_test: bool) -> Result<(), Rejected> {
+        let Some(span) = self.states_span(ins, size) else {
+            return self.reject(ins, "states at an address that cannot be followed");
+        };
+        if is_test {
+            self.looked = Some(Looked::Mask(span));
+        } else if !self.is_frame(&span) {
+            return self.reject(ins, "states changed without a store");
+        }
+        Ok(())
+    }
+
+    /// Whether bytes belong to a new stack frame inside the declared stack.
+    fn is_frame(&mut self, span: &Span) -> bool {
         let proved = self.proved();
-        let is_frame = proved.above_low
+        proved.above_low
             && proved.below_end
             && (span.base, span.index) == (Register::RSP, Register::None)
             && span.low >= -i64::from(LONGEST_FRAME_BYTES)
-            && span.high <= 0;
-        match value {
-            0 if is_covered(&proved.stored, &span) => Ok(()),
-            u64::MAX if is_frame => Ok(()),
-            _ => self.reject(ins, "states changed without a store"),
-        }
+            && span.high <= 0
     }
 
     /// A field of the context.
@@ -544,6 +594,10 @@ impl Walk<'_> {
         let is_fine = match ins.code() {
             Code::Mov_rm64_r64 => {
                 let is_call = at(p.return_to()) || at(p.own());
+                let into = if at(p.borrowed()) { IN_BORROWED } else { IN_BORROWED_RCX };
+                if is_borrowed {
+                    self.proved().assign(into, register);
+                }
                 operand == 0 && (is_borrowed || is_call)
             }
             Code::Mov_rm64_imm32 => at(p.own()) && ins.immediate(1) == 0,
@@ -584,7 +638,7 @@ impl Walk<'_> {
         if !is_rsp_constant && !is_copied(ins) && !is_own(ins) {
             return self.reject(ins, "an instruction that must not be copied");
         }
-        if ins.mnemonic() == Mnemonic::Lea && ins.memory_base() == Register::RIP {
+        if ins.mnemonic() == Mnemonic::Lea && ins.is_ip_rel_memory_operand() {
             return self.reject(ins, "a host address in a register");
         }
         let proved = self.proved();
@@ -620,14 +674,22 @@ fn rsp_moved_by(ins: &Instruction) -> Option<i64> {
     }
 }
 
-/// A jump through the place in the table that rcx is an eighth of.
-fn is_table_jump(ins: &Instruction) -> bool {
-    ins.code() == Code::Jmp_rm64
-        && ins.op0_kind() == OpKind::Memory
-        && ins.segment_prefix() == Register::None
-        && (ins.memory_base(), ins.memory_index()) == (Register::None, Register::RCX)
-        && ins.memory_index_scale() == 8
-        && ins.memory_displacement64() == 0
+/// The length of a test of states or of a store of ones to states, by the register of ones that no
+/// guest has, and whether it is a test.
+fn wide_states(ins: &Instruction) -> Option<(i64, bool)> {
+    let (size, ones, is_test) = match ins.code() {
+        Code::EVEX_Vptestmq_kr_k1_xmm_xmmm128b64 => (16, Register::XMM16, true),
+        Code::EVEX_Vptestmq_kr_k1_ymm_ymmm256b64 => (32, Register::YMM16, true),
+        Code::EVEX_Vptestmq_kr_k1_zmm_zmmm512b64 => (64, Register::ZMM16, true),
+        Code::EVEX_Vmovdqu64_xmmm128_k1z_xmm => (16, Register::XMM16, false),
+        Code::EVEX_Vmovdqu64_ymmm256_k1z_ymm => (32, Register::YMM16, false),
+        Code::EVEX_Vmovdqu64_zmmm512_k1z_zmm => (64, Register::ZMM16, false),
+        _ => return None,
+    };
+    let is_whole = !ins.has_op_mask() && !ins.is_broadcast();
+    let is_found = !is_test || ins.op0_register() == Register::K1;
+    (is_whole && is_found && ins.op1_register() == ones && ins.segment_prefix() == Register::FS)
+        .then_some((size, is_test))
 }
 
 /// What the translator makes itself and no guest instruction is copied as.
@@ -639,8 +701,23 @@ fn is_own(ins: &Instruction) -> bool {
             (ins.op0_register(), ins.op1_register()) == (Register::MM0, Register::MM1)
         }
         // Its memory operand is a field.
-        Code::Movq_mmm64_mm => ins.op1_register() == Register::MM0,
-        _ => is_kept_aside(ins),
+        Code::Movq_mmm64_mm => {
+            (ins.op0_kind(), ins.op1_register()) == (OpKind::Memory, Register::MM0)
+        }
+        Code::VEX_Kaddq_kr_kr_kr => {
+            let registers = [ins.op0_register(), ins.op1_register(), ins.op2_register()];
+            registers == [Register::K2, Register::K2, Register::K3]
+        }
+        Code::VEX_Kortestb_kr_kr => {
+            (ins.op0_register(), ins.op1_register()) == (Register::K1, Register::K1)
+        }
+        Code::VEX_Kortestq_kr_kr => {
+            (ins.op0_register(), ins.op1_register()) == (Register::K2, Register::K2)
+        }
+        Code::VEX_Kmovq_r64_kr => {
+            (ins.op0_register(), ins.op1_register()) == (Register::RCX, Register::K2)
+        }
+        _ => is_kept_aside(ins) || wide_states(ins).is_some(),
     }
 }
 

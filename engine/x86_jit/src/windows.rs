@@ -19,7 +19,7 @@ use crate::host::{GuardStates, Reserve, Unavailable, file_number};
 /// libraries and stacks lie, Linux maps nothing by itself.
 const DATA_START: u64 = 0x1000_0000_0000;
 /// Guest addresses from here on never enter: their states would lie beside the thread's own data.
-const LAST_ENTERED: u64 = 0xffff_ff00_0000_0000;
+pub(crate) const LAST_ENTERED: u64 = 0xffff_ff00_0000_0000;
 /// End of the canonical lower half.
 const HOST_END: u64 = 1 << 47;
 /// The kernel's page of old system calls lies so far below the end of the address space.

@@ -74,7 +74,7 @@ impl Campaign<'_> {
             target: self.target,
             machine,
             comparisons: BTreeSet::new(),
-            met: BTreeSet::new(),
+            executed: BTreeSet::new(),
             runs: 0,
             events: 0,
             telling: 0,
@@ -99,7 +99,7 @@ struct Pupil<'t> {
     comparisons: BTreeSet<u32>,
     /// Addresses of those that a request came to. Code behind a branch that is not taken is no
     /// block of its own.
-    met: BTreeSet<GuestAddr>,
+    executed: BTreeSet<GuestAddr>,
     runs: u32,
     events: u64,
     telling: usize,
@@ -123,7 +123,7 @@ impl Pupil<'_> {
         let first = lesson.first_forms();
         let usual = first.first().cloned();
         let mut known = Known::default();
-        let mut met: BTreeSet<Form> = first.iter().cloned().collect();
+        let mut planned: BTreeSet<Form> = first.iter().cloned().collect();
         // What follows from progress comes before what was to be tried else.
         let mut waiting: VecDeque<(Form, Option<Progress>)> =
             first.into_iter().map(|form| (form, None)).collect();
@@ -160,7 +160,7 @@ impl Pupil<'_> {
             let progress = (seen.status, seen.compared.len());
             if seen.has_new_code || before != Some(progress) {
                 let next = next_forms(&form, &seen.compared);
-                let next = next.into_iter().filter(|form| met.insert(form.clone()));
+                let next = next.into_iter().filter(|form| planned.insert(form.clone()));
                 let next: Vec<_> = next.map(|form| (form, Some(progress))).collect();
                 next.into_iter().rev().for_each(|form| waiting.push_front(form));
             }
@@ -221,8 +221,9 @@ impl Pupil<'_> {
             let told: Vec<Deviation> = self.comparisons.iter().map(|&rva| told(rva)).collect();
             let run = self.run(&script, &told)?;
             let blocks = run.blocks.iter().copied();
-            let new: BTreeSet<u32> =
-                blocks.flat_map(|block| comparisons_of(self.target, block)).collect();
+            let code = self.target.image.mapped();
+            let comparisons = |block| comparisons_of(|at, bytes| code.read(at, bytes), block);
+            let new: BTreeSet<u32> = blocks.flat_map(comparisons).collect();
             let is_known = new.is_subset(&self.comparisons);
             has_new_code |= !run.blocks.is_empty();
             self.comparisons.extend(new);
@@ -231,7 +232,7 @@ impl Pupil<'_> {
             }
             let compared = run.ledgers.comparisons();
             for found in compared {
-                has_new_code |= self.met.insert(found.at);
+                has_new_code |= self.executed.insert(found.at);
             }
             let compared = compared.iter().map(|found| (found.left, found.right)).collect();
             let (answer, status) = answer(&run, lesson.request);
@@ -247,18 +248,26 @@ fn told(ordinal: u32) -> Deviation {
 /// How the first request of this kind was answered. One that is only ended by its cancellation was
 /// on its way.
 fn answer(run: &RunResult, request: Request) -> (Answer, Option<NtStatus>) {
+    answer_of(run.ledgers.irps(), run.stopped.is_some(), request)
+}
+
+fn answer_of<'r>(
+    irps: impl Iterator<Item = &'r IrpRecord>,
+    is_stopped: bool,
+    request: Request,
+) -> (Answer, Option<NtStatus>) {
     let is_request = |irp: &&IrpRecord| match request {
         Request::Read => irp.major == READ,
         Request::Write => irp.major == WRITE,
         Request::Control(code) => irp.major == DEVICE_CONTROL && irp.control_code == code,
     };
-    let dispatched = run.ledgers.irps().filter(|irp| irp.dispatched.is_some());
+    let dispatched = irps.filter(|irp| irp.dispatched.is_some());
     let Some(irp) = dispatched.filter(is_request).min_by_key(|irp| irp.created) else {
         return (Answer::Unknown, None);
     };
     let status = irp.completed.map(|(_, _, status)| status);
     let answer = match status {
-        None if run.stopped.is_some() => Answer::Refused,
+        None if is_stopped => Answer::Refused,
         None => Answer::Served,
         Some(status) if UNKNOWN.contains(&status) => Answer::Unknown,
         Some(NtStatus::STATUS_CANCELLED) => Answer::Served,
@@ -270,12 +279,12 @@ fn answer(run: &RunResult, request: Request) -> (Answer, Option<NtStatus>) {
 
 /// Offsets of the comparisons in the block that begins here, and behind branches that it may not
 /// take.
-fn comparisons_of(target: &Target, block: u32) -> Vec<u32> {
+fn comparisons_of(read: impl Fn(u32, &mut [u8]) -> bool, block: u32) -> Vec<u32> {
     let mut list = Vec::new();
     let mut next = block;
     for _ in 0..LONGEST_BLOCK {
         let mut bytes = [0; 15];
-        if !target.image.mapped().read(next, &mut bytes) {
+        if !read(next, &mut bytes) {
             break;
         }
         let mut decoder = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE);
@@ -292,4 +301,165 @@ fn comparisons_of(target: &Target, block: u32) -> Vec<u32> {
         next = next.saturating_add(u32::try_from(ins.len()).unwrap_or(1));
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Seq, tape_of};
+    use guest_memory::GuestAddr;
+    use nt_abi::NtStatus;
+    use system::Tier;
+    use verifier::IrpRecord;
+    use workloads::{Answer, Learned, Request};
+
+    use super::{DEVICE_CONTROL, LONGEST_BLOCK, READ, answer_of, comparisons_of, told};
+    use crate::{Budget, Campaign, Plan, Profile, Settings, Target};
+
+    const CODE: u32 = 0x22_2000;
+
+    /// A request that was passed to the driver, and how it was completed.
+    fn irp(created: u64, major: u8, status: Option<NtStatus>) -> IrpRecord {
+        let (address, ip) = (GuestAddr(0x1000), GuestAddr(0x2000));
+        IrpRecord {
+            address,
+            created: Seq(created),
+            major,
+            control_code: CODE,
+            dispatched: Some(Seq(created + 1)),
+            tail: None,
+            returned: None,
+            completed: status.map(|status| (Seq(created + 2), ip, status)),
+        }
+    }
+
+    #[test]
+    fn the_status_of_a_request_says_how_it_was_answered() {
+        let rows = [
+            (NtStatus::STATUS_SUCCESS, Answer::Served),
+            // A warning: there is more than fits.
+            (NtStatus::STATUS_BUFFER_OVERFLOW, Answer::Served),
+            // It was on its way when it was cancelled.
+            (NtStatus::STATUS_CANCELLED, Answer::Served),
+            (NtStatus::STATUS_INVALID_PARAMETER, Answer::Refused),
+            (NtStatus::STATUS_BUFFER_TOO_SMALL, Answer::Refused),
+            (NtStatus::STATUS_INVALID_DEVICE_REQUEST, Answer::Unknown),
+            (NtStatus::STATUS_NOT_SUPPORTED, Answer::Unknown),
+            (NtStatus::STATUS_NOT_IMPLEMENTED, Answer::Unknown),
+        ];
+        for (status, expected) in rows {
+            let list = [irp(0, DEVICE_CONTROL, Some(status))];
+            let found = answer_of(list.iter(), false, Request::Control(CODE));
+            assert_eq!(found, (expected, Some(status)));
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_not_completed_is_on_its_way_unless_the_run_was_stopped() {
+        let list = [irp(0, READ, None)];
+        assert_eq!(answer_of(list.iter(), false, Request::Read), (Answer::Served, None));
+        assert_eq!(answer_of(list.iter(), true, Request::Read), (Answer::Refused, None));
+    }
+
+    #[test]
+    fn the_first_request_of_the_kind_is_the_one_that_was_asked() {
+        let (refused, served) = (NtStatus::STATUS_INVALID_PARAMETER, NtStatus::STATUS_SUCCESS);
+        let mut never_passed_on = irp(0, READ, Some(served));
+        never_passed_on.dispatched = None;
+        let list = [
+            irp(9, READ, Some(served)),
+            irp(6, READ, Some(refused)),
+            irp(3, DEVICE_CONTROL, Some(served)),
+            never_passed_on,
+        ];
+        let of = |request| answer_of(list.iter(), false, request);
+        assert_eq!(of(Request::Read), (Answer::Refused, Some(refused)));
+        assert_eq!(of(Request::Control(CODE)), (Answer::Served, Some(served)));
+        // The driver got no request of these kinds.
+        assert_eq!(of(Request::Write), (Answer::Unknown, None));
+        assert_eq!(of(Request::Control(CODE + 4)), (Answer::Unknown, None));
+    }
+
+    /// Offsets of the comparisons in code that begins at 0x1000.
+    fn comparisons(code: &[u8]) -> Vec<u32> {
+        let read = |at: u32, bytes: &mut [u8]| {
+            let at = at.wrapping_sub(0x1000) as usize;
+            for (into, from) in bytes.iter_mut().zip(code.iter().skip(at)) {
+                *into = *from;
+            }
+            at < code.len()
+        };
+        comparisons_of(read, 0x1000)
+    }
+
+    #[test]
+    fn comparisons_are_looked_for_to_the_end_of_the_block_and_behind_branches_not_taken() {
+        // cmp ecx, 5; je; sub eax, 0x222000; mov eax, ecx; cmp [rdx], al; ret; cmp ecx, 5
+        let code = [
+            &[0x83, 0xf9, 5, 0x74, 0x10, 0x2d, 0, 0x20, 0x22, 0][..],
+            &[0x89, 0xc8, 0x38, 0x02, 0xc3, 0x83, 0xf9, 5],
+        ];
+        assert_eq!(comparisons(&code.concat()), [0x1000, 0x1005, 0x100c]);
+        // jmp: what follows belongs to somebody else.
+        assert_eq!(comparisons(&[0xeb, 0, 0x83, 0xf9, 5]), []);
+        // A call comes back, but to a block of its own.
+        assert_eq!(comparisons(&[0xe8, 0, 0, 0, 0, 0x83, 0xf9, 5]), []);
+        // No instruction.
+        assert_eq!(comparisons(&[0x06, 0x83, 0xf9, 5]), []);
+        // No code.
+        assert_eq!(comparisons(&[]), []);
+    }
+
+    #[test]
+    fn a_block_without_an_end_is_looked_at_in_part() {
+        let code = [0x83, 0xf9, 5].repeat(2 * LONGEST_BLOCK);
+        assert_eq!(comparisons(&code).len(), LONGEST_BLOCK);
+    }
+
+    fn learned(target: &Target) -> Learned {
+        let settings = Settings {
+            seed: 0,
+            processors: 2,
+            jobs: 1,
+            runs: 1,
+            shrink_runs: 0,
+            budget: Budget::QUICK,
+            strategies: Vec::new(),
+            limit_events: 100_000,
+            keep_going: false,
+            without: Vec::new(),
+            without_moves: Vec::new(),
+            plan: Plan::Automatic,
+            profile: Profile::Standard,
+            tier: Tier::Interpreter,
+            on_run: None,
+        };
+        let mut campaign = Campaign::new(target, settings);
+        assert!(campaign.prepare());
+        campaign.learn()
+    }
+
+    /// `settings.sys` has four control codes and neither reads nor writes.
+    #[test]
+    fn what_a_driver_serves_is_learned_and_the_same_is_learned_again() {
+        let bytes = include_bytes!("../../../samples/settings.sys");
+        let target = Target::new("settings.sys", bytes, None).unwrap();
+        let found = learned(&target);
+        let answer = |request| {
+            let mut of_kind = found.iter().filter(|((_, kind), _)| *kind == request);
+            of_kind.next().map(|(_, known)| known.answer)
+        };
+        for code in [0x22_2000, 0x22_2004, 0x22_2008, 0x22_200c] {
+            assert_eq!(answer(Request::Control(code)), Some(Answer::Served), "{code:x}");
+        }
+        assert_eq!(answer(Request::Read), Some(Answer::Unknown));
+        assert_eq!(answer(Request::Write), Some(Answer::Unknown));
+        assert_eq!(found, learned(&target));
+    }
+
+    #[test]
+    fn what_is_told_is_a_point_of_the_tape_that_changes_no_answer() {
+        let tape = tape_of(&[told(0x1005), told(0x1000)], 0);
+        let points: Vec<(u32, u32)> = tape.points(events::COMPARISON).collect();
+        assert_eq!(points, [(0x1000, 1), (0x1005, 1)]);
+    }
 }

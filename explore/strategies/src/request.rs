@@ -28,9 +28,7 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
         Command::Cancel { .. } => format!("cancel of the requests to `{path}`"),
         Command::Idle { .. } => "rest".to_owned(),
         Command::Interrupt { vector, .. } => format!("interrupt {vector:#x}"),
-        Command::Together(commands) => {
-            format!("together: {}", list_in_words(commands, script).join(" | "))
-        }
+        Command::Together(commands) => together(&list_in_words(commands, script)),
         Command::Sequence(commands) => list_in_words(commands, script).join(", then "),
         Command::Shutdown => "system shutdown".to_owned(),
     }
@@ -38,6 +36,16 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
 
 fn list_in_words(commands: &[Command], script: Option<&Script>) -> Vec<String> {
     commands.iter().map(|command| in_words(command, script)).collect()
+}
+
+/// What is done at once; callers that do the same are told once.
+fn together(each: &[String]) -> String {
+    match each {
+        [first, rest @ ..] if !rest.is_empty() && rest.iter().all(|other| other == first) => {
+            format!("{} callers at once, each: {first}", each.len())
+        }
+        _ => format!("together: {}", each.join(" | ")),
+    }
 }
 
 fn other_in_words(request: OtherRequest) -> &'static str {

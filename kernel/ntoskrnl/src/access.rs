@@ -31,6 +31,10 @@ impl Kernel {
 
     /// Reads an integer.
     pub fn read_scalar<T: Scalar>(&mut self, at: GuestAddr) -> CallResult<T> {
+        // As a rule nothing objects.
+        if let Some(value) = self.memory.load_for_service(at, T::SIZE_BYTES) {
+            return Ok(T::from_u64(value));
+        }
         let mut bytes = [0; 8];
         let (used, _) = bytes.split_at_mut(T::SIZE_BYTES);
         self.read(at, used)?;
@@ -39,6 +43,9 @@ impl Kernel {
 
     /// Writes an integer.
     pub fn write_scalar<T: Scalar>(&mut self, at: GuestAddr, value: T) -> CallResult<()> {
+        if self.memory.store_for_service(at, T::SIZE_BYTES, value.to_u64()).is_some() {
+            return Ok(());
+        }
         let bytes = value.to_u64().to_le_bytes();
         self.write(at, bytes.split_at(T::SIZE_BYTES).0)
     }

@@ -408,19 +408,6 @@ impl Kernel {
         }
     }
 
-    /// Argument `index` of the current call, from registers or stack.
-    pub fn argument(&mut self, index: usize) -> CallResult<u64> {
-        const IN_REGISTERS: [usize; 4] = [1, 2, 8, 9];
-        if let Some(&register) = IN_REGISTERS.get(index) {
-            #[expect(clippy::indexing_slicing, reason = "register numbers are below 16")]
-            return Ok(self.core().regs.gpr[register]);
-        }
-        // At the first instruction of a callee: return address, 32 bytes of home space, then
-        // argument 4 and on.
-        let at = GuestAddr(self.core().regs.gpr[4]).add(8 + 8 * index as u64);
-        self.read_scalar(at)
-    }
-
     /// The continuations of the current thread.
     pub fn activations(&mut self) -> &mut Vec<Activation> {
         let id = self.core().thread.expect("a thread is current while activations are used");

@@ -11,15 +11,20 @@
 extern crate self as ntoskrnl;
 
 mod access;
+mod activations;
 mod call;
+mod entry_call;
 mod export;
+mod export_call;
 mod flow;
+mod guest_exit;
 mod kernel;
 #[cfg(test)]
 mod lock_testing;
 pub mod map;
 mod points;
 mod preempt;
+mod registers;
 mod run_loop;
 mod snapshot;
 mod standstill;

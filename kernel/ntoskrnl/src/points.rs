@@ -1,7 +1,8 @@
 //! Points in the driver's code at which the tape lets another processor go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use choice_tape::ChoiceKind;
 use cpu::Grant;
 use events::{
     COMPARISON, Comparison, Event, FREE_INSTRUCTION, FreeMoment, SWITCH_AFTER, SWITCH_BEFORE,
@@ -16,10 +17,15 @@ use crate::{CallResult, Kernel};
 /// Events of a point in a loop that are reported.
 const MOST_REPORTED: u32 = 64;
 
-/// Points of a tape: one from a stranger must not cost much.
-const MOST_POINTS: usize = 64;
-/// The same for comparisons that are reported.
-const MOST_COMPARISONS: usize = 512;
+/// The kinds of points, the more important later: of two at one instruction, the later row's
+/// counts.
+const KINDS: [PointKind; 5] = [
+    PointKind { choice: COMPARISON, how: How::Told, most: 512 },
+    PointKind { choice: FREE_INSTRUCTION, how: How::Free, most: 64 },
+    PointKind { choice: SWITCH_BEFORE, how: How::Before, most: 64 },
+    PointKind { choice: SWITCH_AFTER, how: How::After, most: 64 },
+    PointKind { choice: SWITCH_POINT, how: How::Within, most: 64 },
+];
 
 /// Turns that somebody who was interrupted lets pass, below `DISPATCH_LEVEL`, until another lane
 /// arrives at a point. A thread may stand still for as long as it takes; at `DISPATCH_LEVEL` the
@@ -35,6 +41,15 @@ pub struct Points {
     held: BTreeMap<Lane, Held>,
     /// Instructions behind points, where whoever was interrupted after one goes on.
     behind: Vec<u64>,
+}
+
+/// A row of [`KINDS`].
+#[derive(Clone, Copy, Debug)]
+struct PointKind {
+    choice: ChoiceKind,
+    how: How,
+    /// Points of this kind that a tape may set: one from a stranger must not cost much.
+    most: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,38 +96,28 @@ impl Points {
 impl Kernel {
     /// Sets the points that the tape names, and no others.
     pub(crate) fn set_points(&mut self) {
-        let kinds = [
-            (FREE_INSTRUCTION, How::Free),
-            (SWITCH_BEFORE, How::Before),
-            (SWITCH_AFTER, How::After),
-            (SWITCH_POINT, How::Within),
-        ];
-        let mut all = kinds.iter().map(|(kind, _)| *kind).chain([COMPARISON]);
-        let has_points = all.any(|kind| self.tape.points(kind).next().is_some());
+        let mut choices = KINDS.iter().map(|kind| kind.choice);
+        let has_points = choices.any(|choice| self.tape.points(choice).next().is_some());
         if !has_points && self.points.is_empty() {
             return;
         }
         let old = std::mem::take(&mut self.points);
-        let old: Vec<u64> = old.set.into_keys().chain(old.behind).collect();
+        let old: BTreeSet<u64> = old.set.into_keys().chain(old.behind).collect();
         let base = self.images.first().map(|image| image.base);
         let address = |rva: u32| base.map(|base| base.add(u64::from(rva)).0);
-        let points = kinds.into_iter().flat_map(|(kind, how)| {
-            self.tape.points(kind).filter_map(move |(rva, arrival)| {
-                Some((address(rva)?, Point { how, arrival, reached: 0 }))
-            })
+        let points = KINDS.iter().flat_map(|kind| {
+            let of_kind = self.tape.points(kind.choice).filter_map(move |(rva, arrival)| {
+                Some((address(rva)?, Point { how: kind.how, arrival, reached: 0 }))
+            });
+            of_kind.take(kind.most)
         });
-        let comparisons = self.tape.points(COMPARISON).filter_map(|(rva, arrival)| {
-            Some((address(rva)?, Point { how: How::Told, arrival, reached: 0 }))
-        });
-        let comparisons = comparisons.take(MOST_COMPARISONS);
-        self.points.set = comparisons.chain(points.take(MOST_POINTS)).collect();
+        self.points.set = points.collect();
+        // Those that stay cost nothing.
+        let gone = || old.iter().filter(|at| !self.points.set.contains_key(at));
+        let new = || self.points.set.keys().filter(|at| !old.contains(at));
         for core in &mut self.cores {
-            for &at in &old {
-                core.cpu.clear_breakpoint(GuestAddr(at));
-            }
-            for &at in self.points.set.keys() {
-                core.cpu.set_breakpoint(GuestAddr(at));
-            }
+            gone().for_each(|at| core.cpu.clear_breakpoint(GuestAddr(*at)));
+            new().for_each(|at| core.cpu.set_breakpoint(GuestAddr(*at)));
         }
     }
 
@@ -253,5 +258,76 @@ impl Kernel {
             self.idle_100ns += due.saturating_sub(now);
         }
         self.cut_turn();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use choice_tape::Deviation;
+    use guest_memory::GuestAddr;
+
+    use super::{How, KINDS};
+    use crate::{
+        Kernel,
+        testing::{kernel_with, place_image},
+    };
+
+    const BASE: u64 = 0xffff_f802_0000_0000;
+
+    /// A kernel with a driver, whose tape sets these points: offset, kind, arrival.
+    fn kernel_at(points: impl IntoIterator<Item = (u32, u16, u32)>) -> Kernel {
+        let deviation = |(ordinal, kind, answer)| Deviation { kind, ordinal, answer };
+        let mut k = kernel_with(points.into_iter().map(deviation));
+        place_image(&mut k, GuestAddr(BASE));
+        k.set_points();
+        k
+    }
+
+    fn set(k: &Kernel) -> Vec<(u64, How)> {
+        k.points.set.iter().map(|(at, point)| (at - BASE, point.how)).collect()
+    }
+
+    #[test]
+    fn every_kind_of_point_is_set_alone() {
+        for kind in KINDS {
+            let k = kernel_at([(0x1000, kind.choice.number, 1)]);
+            assert_eq!(set(&k), [(0x1000, kind.how)], "{}", kind.choice.name);
+        }
+    }
+
+    #[test]
+    fn of_two_kinds_at_one_instruction_the_later_row_counts() {
+        for (index, earlier) in KINDS.iter().enumerate() {
+            for later in KINDS.iter().skip(index + 1) {
+                let numbers = [later.choice.number, earlier.choice.number];
+                let k = kernel_at(numbers.map(|number| (0x1000, number, 1)));
+                assert_eq!(set(&k), [(0x1000, later.how)], "{}", later.choice.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tape_sets_as_many_points_of_a_kind_as_its_row_says() {
+        let all = KINDS.iter().zip(1..).flat_map(|(kind, part)| {
+            (0..600).map(move |index| (0x1000 * part + index, kind.choice.number, 1))
+        });
+        let k = kernel_at(all);
+        let mut counts = BTreeMap::new();
+        for (at, _) in set(&k) {
+            *counts.entry(at / 0x1000).or_default() += 1;
+        }
+        let expected: BTreeMap<u64, usize> =
+            (1..).zip(KINDS).map(|(part, kind)| (part, kind.most)).collect();
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn points_of_the_run_before_are_gone() {
+        let mut k = kernel_at([(0x1000, KINDS[0].choice.number, 1)]);
+        k.tape = choice_tape::Tape::default();
+        k.set_points();
+        assert_eq!(set(&k), []);
     }
 }

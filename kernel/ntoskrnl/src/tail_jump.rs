@@ -6,9 +6,8 @@
 
 use guest_memory::{Accessor, GuestAddr};
 
-use crate::Kernel;
+use crate::{Kernel, registers::RSP};
 
-const RSP: usize = 4;
 /// `call rel32`, and its length.
 const CALL_NEAR: u8 = 0xe8;
 const CALL_NEAR_BYTES: usize = 5;

@@ -1,14 +1,17 @@
 //! A kernel without guest code, for the tests of components: exports are called with registers set
 //! by hand.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use choice_tape::{Deviation, Tape};
 use events::{BlockKind, Event, Observer, Origin, ThreadId, Verdict};
 use guest_memory::{Accessor, GuestAddr, Limits};
+use pe_image::Image;
 
 use crate::{
-    Call, CallResult, Config, Export, Flow, Frame, GuestCall, Kernel, Module, Stop, Wait, mm,
+    Call, CallResult, Config, Export, Flow, Frame, GuestCall, Kernel, LoadedImage, Module, Stop,
+    Wait, mm,
+    registers::{ARGUMENTS, RSP},
 };
 
 /// Keeps what it hears.
@@ -77,7 +80,7 @@ pub(crate) fn kernel_of(processors: u8, deviations: impl IntoIterator<Item = Dev
     crate::ps::start(&mut k).expect("a fresh memory has room");
     crate::io::start(&mut k).expect("a fresh memory has room");
     let (_, high) = mm::allocate_stack(&mut k).expect("a fresh memory has room");
-    k.regs().gpr[4] = high.0 - 0x1000 + 8;
+    k.regs().gpr[RSP] = high.0 - 0x1000 + 8;
     k
 }
 
@@ -91,24 +94,25 @@ pub(crate) fn call(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallRe
 
 /// Calls an export and lets it get as far as it can without guest code.
 pub(crate) fn start(k: &mut Kernel, export: &Export, arguments: &[u64]) -> CallResult<Flow> {
-    let rsp = k.regs().gpr[4];
-    for (index, argument) in arguments.iter().enumerate() {
-        match index {
-            0 => k.regs().gpr[1] = *argument,
-            1 => k.regs().gpr[2] = *argument,
-            2 => k.regs().gpr[8] = *argument,
-            3 => k.regs().gpr[9] = *argument,
-            _ => {
-                let at = GuestAddr(rsp + 8 + 8 * index as u64);
-                k.memory.write(Accessor::Machine, at, &argument.to_le_bytes()).unwrap();
-            }
-        }
-    }
+    put_arguments(k, arguments);
     let name = export.written_as.unwrap_or(export.name);
     k.core_mut().call = Some(Call { name, from: GuestAddr(0x1234), jump: None });
     let flow = (export.call)(k);
     k.core_mut().call = None;
     flow
+}
+
+/// Puts arguments where a callee finds them at its first instruction.
+fn put_arguments(k: &mut Kernel, arguments: &[u64]) {
+    for (index, argument) in arguments.iter().enumerate() {
+        match ARGUMENTS.get(index) {
+            Some(&register) => k.set_gpr(register, *argument),
+            None => {
+                let at = GuestAddr(k.gpr(RSP) + 8 + 8 * index as u64);
+                k.memory.write(Accessor::Machine, at, &argument.to_le_bytes()).unwrap();
+            }
+        }
+    }
 }
 
 /// Calls an export by name.
@@ -202,6 +206,14 @@ pub(crate) fn drive(
     }
 }
 
+/// Lets a driver's image stand here. Nothing of it is mapped, nobody runs it.
+pub(crate) fn place_image(k: &mut Kernel, base: GuestAddr) {
+    let bytes = include_bytes!("../../../samples/zero.sys");
+    let image = Image::parse(bytes).expect("samples are images");
+    let (name, size_bytes) = ("zero.sys".to_owned(), u64::from(image.image_bytes()));
+    k.images.push(LoadedImage { name, base, size_bytes, image: Arc::new(image) });
+}
+
 /// Puts bytes into a block of exactly their length.
 pub(crate) fn block(k: &mut Kernel, bytes: &[u8]) -> u64 {
     let at = mm::allocate_kernel(k, BlockKind::KernelPool, bytes.len() as u64, 16).unwrap();
@@ -284,8 +296,8 @@ pub(crate) fn run_call(
 ) -> CallResult<Option<u64>> {
     let arguments = arguments.to_vec();
     k.begin(thread, move |k| {
-        let rsp = k.gpr(4) - 0x100;
-        k.set_gpr(4, rsp);
+        let rsp = k.gpr(RSP) - 0x100;
+        k.set_gpr(RSP, rsp);
         flow_of(k, name, &arguments)
     })?;
     result_of(k, thread)
@@ -293,18 +305,8 @@ pub(crate) fn run_call(
 
 /// What a call of an export leads to, as part of a service.
 pub(crate) fn flow_of(k: &mut Kernel, name: &str, arguments: &[u64]) -> CallResult<Flow> {
-    let lists = crate::exports();
-    let found = lists.iter().flat_map(|list| list.iter()).find(|export| export.name == name);
-    for (index, argument) in arguments.iter().enumerate() {
-        match [1, 2, 8, 9].get(index) {
-            Some(&register) => k.set_gpr(register, *argument),
-            None => {
-                let at = GuestAddr(k.gpr(4) + 8 + 8 * index as u64);
-                k.memory.write(Accessor::Machine, at, &argument.to_le_bytes()).unwrap();
-            }
-        }
-    }
-    (found.unwrap_or_else(|| panic!("no export {name}")).call)(k)
+    put_arguments(k, arguments);
+    (export_named(name).call)(k)
 }
 
 /// Runs until a thread's call has its value or nothing can go on for a second.

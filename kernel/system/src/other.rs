@@ -2,13 +2,12 @@
 
 use ntoskrnl::{
     CallResult,
-    io::service::{self, DeviceControl, Information},
+    io::service::{self, Information},
 };
 
 use crate::{
     BufferSpec, Content, FileRef, Machine, OtherRequest, Reply,
-    buffer::Buffer,
-    service::{request, request_buffers, with_file},
+    service::{Control, control, request, request_buffers, with_file},
 };
 
 /// Length of the buffers of a file system control.
@@ -22,7 +21,11 @@ fn zeros(length_bytes: u32) -> BufferSpec {
 pub(crate) fn execute(m: &mut Machine, file: FileRef, wish: OtherRequest) -> CallResult<Reply> {
     let information = match wish {
         OtherRequest::Flush => return flush(m, file),
-        OtherRequest::FileSystemControl { code } => return control(m, file, code),
+        OtherRequest::FileSystemControl { code } => {
+            let buffer = zeros(CONTROL_BYTES);
+            let wish = Control { code, is_file_system: true };
+            return control(m, file, wish, (&buffer, &buffer));
+        }
         OtherRequest::QueryInformation => Information::QueryStandard,
         OtherRequest::SetInformation => Information::SetBasic,
         OtherRequest::QueryVolumeInformation => Information::QueryVolumeSize,
@@ -38,21 +41,5 @@ fn flush(m: &mut Machine, file: FileRef) -> CallResult<Reply> {
     with_file(m, file, |m, handle| {
         let (none, iosb) = request_buffers(m, &BufferSpec::Null { length_bytes: 0 })?;
         request(m, iosb, &[none], none, |k| service::flush_file(k, handle, iosb.at))
-    })
-}
-
-fn control(m: &mut Machine, file: FileRef, code: u32) -> CallResult<Reply> {
-    with_file(m, file, |m, handle| {
-        let (input, iosb) = request_buffers(m, &zeros(CONTROL_BYTES))?;
-        let output = Buffer::build(&mut m.kernel, &m.state, &zeros(CONTROL_BYTES))?;
-        let wish = DeviceControl {
-            handle,
-            iosb: iosb.at,
-            code,
-            is_file_system: true,
-            input: (input.at, input.length_bytes),
-            output: (output.at, output.length_bytes),
-        };
-        request(m, iosb, &[input, output], output, |k| service::device_control(k, wish))
     })
 }

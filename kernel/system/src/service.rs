@@ -56,7 +56,8 @@ pub(crate) fn execute(m: &mut Machine, command: &Command) -> CallResult<Reply> {
             transfer(m, *file, buffer, *offset_bytes, service::write_file)
         }),
         Command::DeviceControl { file, code, input, output } => {
-            elsewhere::request(m, *file, |m| device_control(m, *file, *code, (input, output)))
+            let wish = Control { code: *code, is_file_system: false };
+            elsewhere::request(m, *file, |m| control(m, *file, wish, (input, output)))
         }
         Command::Cancel { file } => {
             with_file(m, *file, |m, handle| caller_service(m, |k| service::cancel_file(k, handle)))
@@ -316,10 +317,19 @@ fn transfer(
     })
 }
 
-fn device_control(
+/// A control code, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Control {
+    pub(crate) code: u32,
+    /// A file system's.
+    pub(crate) is_file_system: bool,
+}
+
+/// Sends a control code with its buffers.
+pub(crate) fn control(
     m: &mut Machine,
     file: FileRef,
-    code: u32,
+    Control { code, is_file_system }: Control,
     (input, output): (&BufferSpec, &BufferSpec),
 ) -> CallResult<Reply> {
     with_file(m, file, |m, handle| {
@@ -329,7 +339,7 @@ fn device_control(
             handle,
             iosb: iosb.at,
             code,
-            is_file_system: false,
+            is_file_system,
             input: (input.at, input.length_bytes),
             output: (output.at, output.length_bytes),
         };

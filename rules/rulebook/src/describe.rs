@@ -11,6 +11,10 @@ use nt_abi::{
 };
 use verifier::{Confirmation, Findings, Moment, RawFinding, Rule, counted};
 
+/// The low two bits of a control code whose request has no buffers of the I/O manager's. Source:
+/// "Defining I/O Control Codes".
+const METHOD_NEITHER: u32 = 3;
+
 /// What an access does, as a verb.
 pub(crate) fn verb(kind: AccessKind) -> &'static str {
     match kind {
@@ -134,6 +138,22 @@ pub(crate) fn request_history(finding: &mut RawFinding, at: Moment<'_>) {
     if let Some(record) = record {
         let what = request(record.major, record.control_code);
         finding.fact(format!("while the driver handles {what}"));
+    }
+}
+
+/// Says so where the request that is being handled brings no buffers of the I/O manager's.
+/// Source: "Buffer Descriptions for I/O Control Codes".
+pub(crate) fn no_buffer_history(finding: &mut RawFinding, at: Moment<'_>) {
+    let record = at.ledgers.current_irp(at.origin.thread).and_then(|irp| at.ledgers.irp(irp));
+    if let Some(record) = record
+        && record.major == IRP_MJ_DEVICE_CONTROL
+        && record.control_code & METHOD_NEITHER == METHOD_NEITHER
+    {
+        finding.fact(format!(
+            "control code {:#010x} says METHOD_NEITHER, for which the I/O manager makes no system \
+             buffer and no MDL",
+            record.control_code
+        ));
     }
 }
 

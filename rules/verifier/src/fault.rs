@@ -61,11 +61,13 @@ impl FaultClass {
                 _ => Self::ReadFromCallersAddress,
             };
         }
-        if fault.is_callers_buffer {
-            return Self::CallersBuffer;
-        }
+        // A pointer of the driver's that is null may look like one that the caller passed. Other
+        // requests show it where it is the caller's.
         if objection.at < GuestAddr(NULL_REGION_BYTES) {
             return Self::NullDereference;
+        }
+        if fault.is_callers_buffer {
+            return Self::CallersBuffer;
         }
         if let Some(near) = &fault.near
             && let Some(class) = Self::of_block(fault, near, at)
@@ -89,10 +91,10 @@ impl FaultClass {
         if !is_touch || escape.code != NtStatus::STATUS_ACCESS_VIOLATION {
             return None;
         }
-        Some(if escape.is_callers_buffer || escape.is_provoked {
-            Self::CallersBuffer
-        } else if address < GuestAddr(NULL_REGION_BYTES) {
+        Some(if address < GuestAddr(NULL_REGION_BYTES) {
             Self::NullDereference
+        } else if escape.is_callers_buffer || escape.is_provoked {
+            Self::CallersBuffer
         } else {
             Self::Wild
         })

@@ -31,6 +31,18 @@ struct Knowledge {
 }
 
 impl Knowledge {
+    /// What a lane knows when it begins.
+    fn first(lane: Lane) -> Self {
+        let mut knowledge = Self::default();
+        // Moments count from 1, so that a lane nobody heard of is not before anything.
+        knowledge.set(lane, 1);
+        knowledge
+    }
+
+    fn advance(&mut self, lane: Lane) {
+        self.set(lane, self.of(lane).saturating_add(1));
+    }
+
     fn of(&self, lane: Lane) -> u32 {
         self.numbers.get(lane.0 as usize).copied().unwrap_or(0)
     }
@@ -77,18 +89,15 @@ impl Order {
 
     /// Publishes at a place all that the lane has done so far, on top of what was published there.
     pub fn release(&mut self, lane: Lane, place: u64) {
-        self.knowledge(lane);
-        if let Some(mine) = self.lanes.get(&lane) {
-            self.places.entry(place).or_default().join(mine);
-        }
-        self.advance(lane);
+        let mine = self.lanes.entry(lane).or_insert_with(|| Knowledge::first(lane));
+        self.places.entry(place).or_default().join(mine);
+        mine.advance(lane);
     }
 
     /// What was published at the place comes before what the lane does from now on.
     pub fn acquire(&mut self, lane: Lane, place: u64) {
-        self.knowledge(lane);
-        let mine = self.lanes.get_mut(&lane);
-        if let (Some(mine), Some(published)) = (mine, self.places.get(&place)) {
+        let mine = self.lanes.entry(lane).or_insert_with(|| Knowledge::first(lane));
+        if let Some(published) = self.places.get(&place) {
             mine.join(published);
         }
     }
@@ -108,19 +117,8 @@ impl Order {
         }
     }
 
-    fn advance(&mut self, lane: Lane) {
-        let knowledge = self.knowledge(lane);
-        let next = knowledge.of(lane).saturating_add(1);
-        knowledge.set(lane, next);
-    }
-
     fn knowledge(&mut self, lane: Lane) -> &mut Knowledge {
-        self.lanes.entry(lane).or_insert_with(|| {
-            let mut knowledge = Knowledge::default();
-            // Moments count from 1, so that a lane nobody heard of is not before anything.
-            knowledge.set(lane, 1);
-            knowledge
-        })
+        self.lanes.entry(lane).or_insert_with(|| Knowledge::first(lane))
     }
 }
 

@@ -114,6 +114,9 @@ where
             self.base = Some(Arc::clone(copy));
             return;
         }
+        if self.changed.is_empty() {
+            return;
+        }
         let mut changed = mem::take(&mut self.changed);
         for key in changed.drain(..) {
             match (copy.get(&key), self.map.get_mut(&key)) {

@@ -9,7 +9,7 @@ use guest_memory::GuestAddr;
 use pe_image::Image;
 use system::{BufferSpec, CallMode, Command, FileRef, Machine, MachineConfig, Reply, Tier};
 
-use super::{guest, native, shortest};
+use super::{SAMPLES, guest, native, shortest};
 use crate::{
     repo,
     toolchain::{CToolchain, Source},
@@ -42,8 +42,8 @@ fn ratio_alone() -> Result<f64> {
     let mut plain = guest::Kernel::load(&image)?;
     let mut turns = guest::Kernel::load(&image)?;
     turns.run_in_turns()?;
-    let single = shortest(|| plain.run().map(drop))?;
-    let together = shortest(|| turns.run_in_turns())?;
+    let single = shortest(SAMPLES, || plain.run().map(drop))?;
+    let together = shortest(SAMPLES, || turns.run_in_turns())?;
     Ok(together.as_secs_f64() / (2.0 * single.as_secs_f64()))
 }
 

@@ -205,7 +205,8 @@ impl CToolchain {
             let name = file.file_name().unwrap_or_default();
             hash = hash.part(name.as_encoded_bytes()).part(fs::read(file)?);
         }
-        let prepared = repo::target_dir().join("drivers").join(format!("libraries-{hash}"));
+        let prepared =
+            repo::target_dir().join("drivers").join(prepared_name(hash, [&include, &mingw]));
         let toolchain = Self { mingw, include, prepared, configuration: hash, version };
         toolchain.prepare()?;
         Ok(toolchain)
@@ -276,6 +277,8 @@ impl CToolchain {
             repo::output(dlltool.arg("-l").arg(Path::new(stem).with_extension("a")))?;
         }
         let mut clang = self.clang(&repo::root());
+        // Headers written anew with the same text are the same: it is part of the folder's name.
+        clang.args(["-Xclang", "-fno-pch-timestamp"]);
         clang.args(["-x", "c-header"]).arg(self.include.join("ntcompat.h"));
         clang.arg("-o").arg(scratch.join("ntcompat.pch"));
         repo::output(&mut clang)?;
@@ -351,6 +354,14 @@ impl CToolchain {
     }
 }
 
+/// Names the folder of what is prepared. A precompiled header names the headers that it was made
+/// of by their full paths, and one that no longer finds them there is an error: another checkout,
+/// or the same one moved, makes its own. Images do not depend on where headers are.
+fn prepared_name(configuration: ContentHash, folders: [&Path; 2]) -> String {
+    let part = |hash: ContentHash, folder: &Path| hash.part(folder.as_os_str().as_encoded_bytes());
+    format!("libraries-{}", folders.into_iter().fold(configuration, part))
+}
+
 /// The lists of names from which import libraries are made.
 fn definition_files() -> [PathBuf; 2] {
     ["ntoskrnl.def", "hal.def"].map(|name| repo::root().join("xtask/data").join(name))
@@ -374,4 +385,29 @@ fn publish(scratch: &Path, done: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::prepared_name;
+    use crate::content_hash::ContentHash;
+
+    #[test]
+    fn what_is_prepared_belongs_to_one_place_of_the_headers() {
+        let name = |version: &str, folders: [&str; 2]| {
+            prepared_name(ContentHash::new().part(version), folders.map(Path::new))
+        };
+        let here = name("19", ["/here/include", "/mingw"]);
+        assert_eq!(here, name("19", ["/here/include", "/mingw"]));
+        let all: BTreeSet<String> = [
+            here,
+            name("20", ["/here/include", "/mingw"]),
+            name("19", ["/there/include", "/mingw"]),
+            name("19", ["/here/include", "/other"]),
+        ]
+        .into();
+        assert_eq!(all.len(), 4);
+    }
 }

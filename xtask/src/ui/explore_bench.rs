@@ -19,11 +19,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Bench, WORKERS, build_bugcheck};
-use crate::{
-    repo,
-    toolchain::{CToolchain, Source},
-};
+use super::{Bench, WORKERS};
+use crate::{repo, toolchain::Source};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -72,13 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if demos.is_empty() {
         bail!("no demo matches");
     }
-    let bench = Bench {
-        toolchain: CToolchain::locate()?,
-        bugcheck: build_bugcheck()?,
-        bless: false,
-        is_without: false,
-        engine: None,
-    };
+    let bench = Bench::new()?;
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || {

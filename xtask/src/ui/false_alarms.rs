@@ -5,8 +5,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Bench, build_bugcheck, schedules};
-use crate::toolchain::CToolchain;
+use super::{Bench, schedules};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,13 +18,7 @@ pub(crate) struct Args {
 
 /// Checks them all; the last line counts.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bench = Bench {
-        toolchain: CToolchain::locate()?,
-        bugcheck: build_bugcheck()?,
-        bless: false,
-        is_without: false,
-        engine: None,
-    };
+    let bench = Bench::new()?;
     let filter = args.filter.as_deref().unwrap_or_default();
     let runs = args.runs.to_string();
     let portfolio = ["--budget", "deep", "--schedule-runs", &runs, "--format", "json"];

@@ -15,11 +15,11 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
-    Bench, Counts, WORKERS, build_bugcheck,
+    Bench, Counts, WORKERS,
     case::{self, Case, Kind},
     compare,
 };
-use crate::{repo, toolchain::CToolchain, verdicts};
+use crate::{repo, verdicts};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -43,13 +43,7 @@ pub(super) struct Quiet {
 
 /// Checks them all; the last line counts.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bench = Bench {
-        toolchain: CToolchain::locate()?,
-        bugcheck: build_bugcheck()?,
-        bless: false,
-        is_without: false,
-        engine: None,
-    };
+    let bench = Bench::new()?;
     let failed = each(&bench, args.filter.as_deref().unwrap_or_default(), |driver| {
         complaints(&bench, driver, args)
     })?;

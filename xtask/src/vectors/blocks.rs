@@ -10,8 +10,9 @@ mod generate;
 
 use super::{
     BlocksArgs as Args,
-    case::Ending,
+    case::{CODE, CODE_BYTES, Ending},
     compare::{Ignore, differences},
+    generator::END,
     guest::{Guest, Mode},
     host::Host,
     pair::{Manner, Pair, move_registers},
@@ -27,6 +28,9 @@ const SHOWN: u64 = 5;
 const ASTRAY_PERCENT: u64 = 20;
 /// Events of a whole run of a free block.
 const LIMIT_EVENTS: u64 = 4000;
+/// The engines run code that ends so far behind the start of a page: the longer half of it begins
+/// in the page before.
+const BEHIND_PAGE: u64 = 0x180;
 
 /// Runs the blocks; the last line is `N passed, N failed`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -108,12 +112,25 @@ fn on_host(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
 
 /// All blocks of a shard, in the interpreter and in the translator.
 fn translated(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
-    let Some(mut pair) = Pair::new()? else { anyhow::bail!("code cannot be translated here") };
+    let shift = CODE + CODE_BYTES + BEHIND_PAGE - END;
+    let Some(mut pair) = Pair::shifted(shift)? else {
+        anyhow::bail!("code cannot be translated here")
+    };
     let mut blocks = Blocks::new();
     let mut counts = Counts::default();
     for number in shard.cases(args.first, args.count) {
-        let Block { mut case, undefined, closed, stack, slice_events, rounds, is_native, .. } =
-            generated(args, &mut blocks, number);
+        pair.prepare(number)?;
+        let Block {
+            mut case,
+            undefined,
+            closed,
+            stack,
+            slice_events,
+            steps,
+            rounds,
+            is_native,
+            ..
+        } = generated(args, &mut blocks, number);
         move_registers(&mut case.before);
         let slice_events = slice_events.min(LIMIT_EVENTS);
         let manner = Manner {
@@ -121,6 +138,8 @@ fn translated(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
             closed,
             stack,
             slice_events,
+            steps,
+            serves: !is_native,
             limit_events: LIMIT_EVENTS,
             passes_undefined: !is_native,
             is_page_fresh: false,

@@ -75,6 +75,7 @@ pub(super) fn check(seed: u64, first: u64, count: u64) -> anyhow::Result<(u64, u
     let mut generator = Generator::new(Templates::find(cpu::is_modelled), cpu::is_modelled);
     let (mut agree, mut differ) = (0, 0);
     for number in first..first + count {
+        pair.prepare(number)?;
         let mut random = Random::new(seed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ number);
         let case = piece(&mut generator, &mut random, &pointers);
         let found =

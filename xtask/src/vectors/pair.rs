@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use anyhow::Context;
-use cpu::{Clock, Exit, Fault, Grant, Processor, Registers, Vector};
+use cpu::{Clock, Exit, Fault, Grant, Processor, Registers, Undefined, Vector};
 use guest_memory::{Accessor, ByteState, GuestAddr, GuestMemory, Limits, Perms};
 use x86_jit::Translator;
 
@@ -15,7 +15,10 @@ use super::case::{
     CODE, CODE_BYTES, Case, GUARD_BYTES, PAD, READ_ONLY_BYTES, WINDOW, WINDOW_BYTES,
 };
 use super::generator::END;
+use super::kernel_calls::{Kernel, Made};
 
+/// Code that was moved may lie in two pages.
+const CODE_PAGES_BYTES: u64 = 2 * CODE_BYTES;
 /// What addresses move by.
 pub(crate) const MOVED: u64 = 0xffff_fa00_0000_0000;
 /// Status flags: at a fault those that a check may have changed are dead.
@@ -24,6 +27,8 @@ pub(crate) const STATUS: u64 = 0x8d5;
 const GRANTS_MAX: u32 = 100;
 /// What is undefined is compared in pieces of so many bytes: the first byte, and how many.
 const GRANULE_BYTES: u64 = 8;
+/// Cases that run with the same registers of the host.
+const ROW: u64 = 500;
 /// Times that the clock is wound up, per run.
 const SLICES_MAX: u32 = 200;
 
@@ -31,12 +36,16 @@ const SLICES_MAX: u32 = 200;
 pub(crate) struct Pair {
     pub(crate) fast: Machine<Translator>,
     slow: Machine<Processor>,
+    /// Whether the row of cases runs without the registers of AVX-512.
+    is_narrow: bool,
 }
 
 /// One engine.
 pub(crate) struct Machine<E> {
     pub(crate) engine: E,
     memory: GuestMemory,
+    /// What the code moves by within the kernel half.
+    shift: u64,
 }
 
 /// How a case runs.
@@ -50,6 +59,10 @@ pub(crate) struct Manner {
     pub(crate) stack: Range<u64>,
     /// Events between two stops of the clock.
     pub(crate) slice_events: u64,
+    /// Single steps behind each of them.
+    pub(crate) steps: u32,
+    /// Whether calls into the trap range are served.
+    pub(crate) serves: bool,
     /// Events and stops in all.
     pub(crate) limit_events: u64,
     /// Whether undefined decisions are passed.
@@ -65,6 +78,8 @@ impl Default for Manner {
             closed: Vec::new(),
             stack: 0..0,
             slice_events: 1000,
+            steps: 0,
+            serves: false,
             limit_events: 1000,
             passes_undefined: false,
             is_page_fresh: false,
@@ -88,38 +103,92 @@ pub(crate) struct Outcome {
     code: Vec<u8>,
     memory: Vec<u8>,
     undefined: Vec<(GuestAddr, u64)>,
+    made: Vec<Made>,
 }
 
 /// An engine that both kinds of machine have.
 pub(crate) trait Runs {
-    fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit;
-    fn pass(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit;
+    /// Runs; calls may be served in place.
+    fn run(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        kernel: Option<&mut Kernel>,
+    ) -> Exit;
+    fn step(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        grant: Grant,
+    ) -> Exit;
     fn set_stack_range(&mut self, stack: Range<u64>);
     fn trapped_from(&self) -> Option<u64>;
 }
 
-macro_rules! runs {
-    ($($engine:ident $address:expr,)*) => {$(
-        impl Runs for $engine {
-            fn run(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
-                $engine::run(self, r, m, clock)
-            }
-
-            fn pass(&mut self, r: &mut Registers, m: &mut GuestMemory, clock: &mut Clock) -> Exit {
-                self.step(r, m, clock, Grant::Undefined)
-            }
-
-            fn set_stack_range(&mut self, stack: Range<u64>) {
-                $engine::set_stack_range(self, stack);
-            }
-
-            fn trapped_from(&self) -> Option<u64> {
-                $engine::trapped_from(self).map($address)
-            }
+impl Runs for Translator {
+    fn run(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        kernel: Option<&mut Kernel>,
+    ) -> Exit {
+        match kernel {
+            Some(kernel) => self.run_with(r, m, clock, kernel),
+            None => Translator::run(self, r, m, clock),
         }
-    )*};
+    }
+
+    fn step(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        grant: Grant,
+    ) -> Exit {
+        Translator::step(self, r, m, clock, grant)
+    }
+
+    fn set_stack_range(&mut self, stack: Range<u64>) {
+        Translator::set_stack_range(self, stack);
+    }
+
+    fn trapped_from(&self) -> Option<u64> {
+        Translator::trapped_from(self)
+    }
 }
-runs!(Translator | at | at, Processor | at | at.0,);
+
+impl Runs for Processor {
+    fn run(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        _: Option<&mut Kernel>,
+    ) -> Exit {
+        Processor::run(self, r, m, clock)
+    }
+
+    fn step(
+        &mut self,
+        r: &mut Registers,
+        m: &mut GuestMemory,
+        clock: &mut Clock,
+        grant: Grant,
+    ) -> Exit {
+        Processor::step(self, r, m, clock, grant)
+    }
+
+    fn set_stack_range(&mut self, stack: Range<u64>) {
+        Processor::set_stack_range(self, stack);
+    }
+
+    fn trapped_from(&self) -> Option<u64> {
+        Processor::trapped_from(self).map(|at| at.0)
+    }
+}
 
 impl Pair {
     /// Whether this computer and this process have a translator.
@@ -129,11 +198,32 @@ impl Pair {
 
     /// `None` where there is no translator.
     pub(crate) fn new() -> anyhow::Result<Option<Self>> {
-        let trap = MOVED + END..MOVED + CODE + CODE_BYTES;
+        Self::shifted(0)
+    }
+
+    /// The same for cases whose code lies behind where it does otherwise. The trap range begins at
+    /// the end of the code all the same.
+    pub(crate) fn shifted(shift: u64) -> anyhow::Result<Option<Self>> {
+        let trap = MOVED + END + shift..MOVED + CODE + CODE_BYTES + shift;
         let Ok(translator) = Translator::new(trap.clone()) else { return Ok(None) };
-        let fast = Machine { engine: translator, memory: memory()? };
-        let slow = Machine { engine: Processor::new(trap), memory: memory()? };
-        Ok(Some(Self { fast, slow }))
+        let fast = Machine { engine: translator, memory: memory()?, shift };
+        let slow = Machine { engine: Processor::new(trap), memory: memory()?, shift };
+        Ok(Some(Self { fast, slow, is_narrow: false }))
+    }
+
+    /// Gets ready for a case: every other row of them runs without the registers of AVX-512, as on
+    /// a host that has none.
+    pub(crate) fn prepare(&mut self, number: u64) -> anyhow::Result<()> {
+        self.allow_wide_registers((number / ROW).is_multiple_of(2))
+    }
+
+    pub(crate) fn allow_wide_registers(&mut self, is_allowed: bool) -> anyhow::Result<()> {
+        let is_narrow = !is_allowed;
+        if is_narrow != self.is_narrow {
+            self.fast.engine.allow_wide_registers(is_allowed)?;
+            self.is_narrow = is_narrow;
+        }
+        Ok(())
     }
 
     /// Runs a case, which is moved already, in both engines, and describes each difference.
@@ -155,7 +245,7 @@ fn memory() -> anyhow::Result<GuestMemory> {
     let (read, defined) = (Perms::READ, ByteState::DEFINED);
     let window = WINDOW_BYTES as u64;
     let code = read | Perms::WRITE | Perms::EXECUTE;
-    memory.map(at(CODE), CODE_BYTES, code, defined, PAD)?;
+    memory.map(at(CODE), CODE_PAGES_BYTES, code, defined, PAD)?;
     memory.map(at(WINDOW), window, read | Perms::WRITE, defined, 0)?;
     memory.map(at(WINDOW + window), READ_ONLY_BYTES, read, defined, 0)?;
     Ok(memory)
@@ -194,11 +284,20 @@ impl<E: Runs> Machine<E> {
     fn run(&mut self, case: &Case, manner: &Manner) -> anyhow::Result<Outcome> {
         self.prepare(case, manner)?;
         let mut registers = case.before.clone();
+        registers.rip += self.shift;
+        let mut kernel = Kernel { start: MOVED + END + self.shift, made: Vec::new() };
         let mut clock = Clock { events: 0, limit_events: manner.slice_events };
         let mut stops: Vec<Stop> = Vec::new();
         let (mut grants, mut slices) = (0, 0);
         loop {
-            let mut exit = self.engine.run(&mut registers, &mut self.memory, &mut clock);
+            let serving = manner.serves.then_some(&mut kernel);
+            let mut exit = self.engine.run(&mut registers, &mut self.memory, &mut clock, serving);
+            if let Exit::Trap(at) = exit
+                && manner.serves
+                && self.serve(&mut kernel, at.0, &mut registers, &mut clock)
+            {
+                continue;
+            }
             if matches!(exit, Exit::UndefinedDecides { .. })
                 && manner.passes_undefined
                 && grants < GRANTS_MAX
@@ -206,7 +305,7 @@ impl<E: Runs> Machine<E> {
                 grants += 1;
                 let (registers, memory) = (&mut registers, &mut self.memory);
                 stops.push(Stop { exit, registers: registers.clone(), clock, trapped_from: None });
-                exit = self.engine.pass(registers, memory, &mut clock);
+                exit = self.engine.step(registers, memory, &mut clock, Grant::Undefined);
                 if exit == Exit::Stepped {
                     continue;
                 }
@@ -216,11 +315,48 @@ impl<E: Runs> Machine<E> {
             let trapped_from = self.engine.trapped_from();
             stops.push(Stop { exit, registers: registers.clone(), clock, trapped_from });
             if is_last {
-                return self.outcome(stops);
+                return self.outcome(stops, kernel);
             }
             slices += 1;
             clock.limit_events = (clock.events + manner.slice_events).min(manner.limit_events);
+            for _ in 0..manner.steps {
+                let (registers, memory) = (&mut registers, &mut self.memory);
+                let exit = self.engine.step(registers, memory, &mut clock, Grant::None);
+                let trapped_from = self.engine.trapped_from();
+                let is_last = exit != Exit::Stepped;
+                stops.push(Stop { exit, registers: registers.clone(), clock, trapped_from });
+                if is_last {
+                    return self.outcome(stops, kernel);
+                }
+            }
         }
+    }
+
+    /// Serves a call at a trap; false if it is none.
+    fn serve(
+        &mut self,
+        kernel: &mut Kernel,
+        at: u64,
+        registers: &mut Registers,
+        clock: &mut Clock,
+    ) -> bool {
+        let mut slot = [0; 8];
+        let [_, rcx, rdx, _, rsp, _, _, _, r8, r9, ..] = registers.gpr;
+        if self.memory.read(Accessor::Machine, GuestAddr(rsp), &mut slot).is_err() {
+            return false;
+        }
+        let stack = (rsp, u64::from_le_bytes(slot));
+        let arguments = [rcx, rdx, r8, r9];
+        let Some(done) = kernel.serve(at, arguments, stack, clock.events, &mut self.memory) else {
+            return false;
+        };
+        clock.events += u64::from(done.is_event);
+        (registers.gpr[0], registers.gpr[4], registers.rip) = (done.value, rsp + 8, stack.1);
+        if let Some(undefined) = &mut registers.undefined {
+            undefined.gpr[0] = 0;
+        }
+        registers.undefined.take_if(|undefined| **undefined == Undefined::default());
+        true
     }
 
     fn prepare(&mut self, case: &Case, manner: &Manner) -> anyhow::Result<()> {
@@ -233,13 +369,13 @@ impl<E: Runs> Machine<E> {
         let window = GuestAddr(MOVED + WINDOW);
         self.memory.set_state(window, WINDOW_BYTES as u64, ByteState::DEFINED, None);
         if manner.is_page_fresh {
-            self.write(CODE, &[PAD; CODE_BYTES as usize])?;
+            self.write(CODE, &[PAD; CODE_PAGES_BYTES as usize])?;
         }
         // Code that is there already keeps its translations.
         let mut code = vec![0; case.code.len()];
-        self.read(case.address, &mut code)?;
+        self.read(case.address + self.shift, &mut code)?;
         if code != case.code {
-            self.write(case.address, &case.code)?;
+            self.write(case.address + self.shift, &case.code)?;
         }
         self.write(WINDOW, case.memory.as_slice())?;
         let undefined = manner.undefined.iter().map(|range| (range, ByteState::UNDEFINED));
@@ -251,7 +387,7 @@ impl<E: Runs> Machine<E> {
         Ok(())
     }
 
-    fn outcome(&mut self, stops: Vec<Stop>) -> anyhow::Result<Outcome> {
+    fn outcome(&mut self, stops: Vec<Stop>, kernel: Kernel) -> anyhow::Result<Outcome> {
         let window = GuestAddr(MOVED + WINDOW);
         let mut undefined = Vec::new();
         if self.memory.undefined(window, WINDOW_BYTES as u64).is_some() {
@@ -261,10 +397,10 @@ impl<E: Runs> Machine<E> {
         }
         // Where nobody may touch, the machine still reads what was there.
         self.memory.set_state(window, WINDOW_BYTES as u64, ByteState::DEFINED, None);
-        let (mut memory, mut code) = (vec![0; WINDOW_BYTES], vec![0; CODE_BYTES as usize]);
+        let (mut memory, mut code) = (vec![0; WINDOW_BYTES], vec![0; CODE_PAGES_BYTES as usize]);
         self.read(WINDOW, &mut memory)?;
         self.read(CODE, &mut code)?;
-        Ok(Outcome { stops, code, memory, undefined })
+        Ok(Outcome { stops, code, memory, undefined, made: kernel.made })
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
@@ -291,6 +427,11 @@ fn differences(case: &Case, expected: &Outcome, outcome: &Outcome) -> Vec<String
             found.push(format!("at stop {number} of {}", expected.stops.len()));
             break;
         }
+    }
+    if expected.made != outcome.made {
+        let apart = expected.made.iter().zip(&outcome.made).find(|(a, b)| a != b);
+        let counts = (expected.made.len(), outcome.made.len());
+        found.push(format!("calls: {counts:?} interpreted and translated, first {apart:x?}"));
     }
     let mut differ = |what: &str, a: String, b: String| {
         if a != b {

@@ -16,13 +16,18 @@ use super::workers::{Counts, Shard};
 /// Differences shown.
 const SHOWN: u64 = 5;
 
-/// Runs the recorded vectors; `None` where there is no translator.
+/// Runs the recorded vectors, with the registers of AVX-512 and without them; `None` where there is
+/// no translator.
 pub(crate) fn lines(folder: &Path) -> anyhow::Result<Option<Counts>> {
     let Some(mut pair) = Pair::new()? else { return Ok(None) };
     let manner = Manner { is_page_fresh: true, ..Manner::default() };
     let mut counts = Counts::default();
-    for (place, line) in lines_run::all(folder)? {
-        let mut case = line.case;
+    let lines = lines_run::all(folder)?;
+    let both =
+        [true, false].into_iter().flat_map(|is_wide| lines.iter().map(move |l| (is_wide, l)));
+    for (is_wide, (place, line)) in both {
+        pair.allow_wide_registers(is_wide)?;
+        let mut case = line.case.clone();
         move_targets(&mut case);
         move_registers(&mut case.before);
         let found = pair.compare(&case, &manner)?;
@@ -43,6 +48,7 @@ pub(crate) fn shard(args: &Args, shard: Shard) -> anyhow::Result<Counts> {
         Generator::new(Templates::find_named(cpu::is_modelled, &args.only)?, cpu::is_modelled);
     let mut counts = Counts::default();
     for number in shard.cases(args.first, args.count) {
+        pair.prepare(number)?;
         let (mut case, is_program, _) = random_case(&mut generator, args, number);
         if !is_program {
             move_targets(&mut case);

@@ -5,6 +5,13 @@
 //! A label may stop the run where it decides an address or a branch. The loop is generic over the
 //! label; undefined bits are the first.
 
+/// Rows of a table: a rule, and the mnemonics that have it.
+macro_rules! rules {
+    ($($rule:expr => $($mnemonic:ident)*;)*) => {
+        &[$($((Mnemonic::$mnemonic, $rule as Rule<L>),)*)*]
+    };
+}
+
 mod general;
 mod label;
 mod look;

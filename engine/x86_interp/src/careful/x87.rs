@@ -230,12 +230,6 @@ fn restore<L: Label>(look: &mut See<'_, '_, L>) {
     }
 }
 
-macro_rules! rules {
-    ($($rule:expr => $($mnemonic:ident)*;)*) => {
-        &[$($((Mnemonic::$mnemonic, $rule as Rule<L>),)*)*]
-    };
-}
-
 /// The rules of this file.
 pub(super) struct Table<L>(std::marker::PhantomData<L>);
 

@@ -1,9 +1,14 @@
 //! Faults are precise, exits name their instruction, code that changes is seen.
 
+use std::collections::BTreeSet;
+
 use guest_memory::{AccessKind, ByteState, GuestAddr, Objection, Perms, Reason};
-use iced_x86::code_asm::{
-    CodeAssembler, al, byte_ptr, dword_ptr, dx, eax, ecx, edx, qword_ptr, rax, rbx, rcx, rdi, rdx,
-    rsi, rsp, xmm0, xmmword_ptr,
+use iced_x86::{
+    IcedError,
+    code_asm::{
+        CodeAssembler, al, byte_ptr, dword_ptr, dx, eax, ebx, ecx, edx, qword_ptr, rax, rbx, rcx,
+        rdi, rdx, rsi, rsp, xmm0, xmmword_ptr,
+    },
 };
 use x86_interp::{Exit, Fault, Grant, PrivilegedOp, Undefined, Vector};
 
@@ -194,10 +199,68 @@ fn breakpoints_stop_runs_not_steps() {
     assert_eq!(m.engine.trapped_from(), None, "nothing was trapped yet");
     assert_eq!(m.run(), Exit::Trap(GuestAddr(TRAP)));
     assert_eq!(m.engine.trapped_from(), Some(CODE + 10), "the return led there");
+    let limit_events = std::mem::replace(&mut m.clock.limit_events, m.clock.events);
+    assert_eq!(m.run(), Exit::ClockLimit);
+    assert_eq!(m.engine.trapped_from(), None, "that run met no trap");
+    m.clock.limit_events = limit_events;
     assert_eq!(m.run(), Exit::Trap(GuestAddr(TRAP)));
     assert_eq!(m.engine.trapped_from(), None, "no instruction led there");
     let reached: Vec<u64> = m.engine.blocks_reached().collect();
     assert_eq!(reached, [CODE], "a breakpoint makes no block");
+}
+
+/// A loop with a call in it.
+fn loop_with_call(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let (mut top, mut routine) = (a.create_label(), a.create_label());
+    a.mov(ecx, 3)?;
+    a.set_label(&mut top)?;
+    a.inc(eax)?;
+    a.add(ebx, eax)?;
+    a.call(routine)?;
+    a.dec(ecx)?;
+    a.jne(top)?;
+    a.ret()?;
+    a.set_label(&mut routine)?;
+    a.add(edx, 5)?;
+    a.ret()
+}
+
+/// Runs to the end, and returns where it stopped on the way.
+fn stops(m: &mut Machine) -> Vec<(u64, u64, u64)> {
+    let mut stops = Vec::new();
+    while m.run() == Exit::Breakpoint {
+        stops.push((m.r.rip, m.r.gpr[3], m.clock.events));
+        assert_eq!(m.step(Grant::None), Exit::Stepped);
+    }
+    stops.push((m.r.rip, m.r.gpr[3], m.clock.events));
+    stops
+}
+
+#[test]
+fn breakpoints_that_come_and_go_are_like_those_of_a_new_engine() {
+    let mut m = Machine::of(|a| loop_with_call(a).unwrap());
+    let (start, mut set) = (m.r.clone(), BTreeSet::new());
+    let mut reached = BTreeSet::new();
+    let mut random = 1_u64;
+    for _ in 0..300 {
+        for at in set {
+            m.engine.clear_breakpoint(at);
+        }
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        // Every other time few, and each address may be the middle of an instruction.
+        let bits = (random >> 20) & if random >> 63 == 0 { u64::MAX } else { random >> 30 };
+        set = (0..32).filter(|bit| bits >> bit & 1 != 0).map(|at| CODE + at).collect();
+        let mut new = Machine::of(|a| loop_with_call(a).unwrap());
+        for at in &set {
+            m.engine.set_breakpoint(*at);
+            new.engine.set_breakpoint(*at);
+        }
+        m.r.clone_from(&start);
+        m.clock.events = 0;
+        assert_eq!(stops(&mut m), stops(&mut new), "{set:x?}");
+        reached.extend(new.engine.blocks_reached());
+        assert_eq!(m.engine.blocks_reached().collect::<BTreeSet<_>>(), reached, "{set:x?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Small programs run to completion.
 
+mod compared;
 mod exits;
 mod machine;
 mod programs;

@@ -28,6 +28,13 @@ const MAXIMUM_DEPTH: u16 = 256;
 /// `PagedPool`.
 const PAGED_POOL: u32 = 1;
 
+/// The counts of a list, which `wdm.h` adds to without a lock in the code that it inlines: nothing
+/// but the depth of the list depends on them.
+fn counts_of(list: GuestAddr) -> (GuestAddr, u64) {
+    let begin = GENERAL_LOOKASIDE::TotalAllocates.offset_bytes;
+    (list.add(begin), GENERAL_LOOKASIDE::Type.offset_bytes - begin)
+}
+
 /// Initialises a list of non-paged blocks.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exinitializenpagedlookasidelist",
     irql_note = "the remarks limit it no further")]
@@ -83,18 +90,26 @@ fn initialize(
     let size_bytes = u32::try_from(size_bytes).unwrap_or(u32::MAX);
     k.set(list, GENERAL_LOOKASIDE::Size, size_bytes)?;
     k.set(list, GENERAL_LOOKASIDE::Allocate, allocate.0)?;
-    k.set(list, GENERAL_LOOKASIDE::Free, free.0)
+    k.set(list, GENERAL_LOOKASIDE::Free, free.0)?;
+    let (counts, size_bytes) = counts_of(list);
+    k.leave_unordered(counts, size_bytes);
+    Ok(())
 }
 
 /// Frees what a list keeps.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-exdeletenpagedlookasidelist")]
 fn ExDeleteNPagedLookasideList(k: &mut Kernel, list: GuestAddr) -> CallResult<Flow> {
-    Deleting { list }.go_on(k)
+    delete(k, list)
 }
 
 /// Frees what a list keeps.
 #[export(irql = ..=APC_LEVEL, ddi = "wdm/nf-wdm-exdeletepagedlookasidelist")]
 fn ExDeletePagedLookasideList(k: &mut Kernel, list: GuestAddr) -> CallResult<Flow> {
+    delete(k, list)
+}
+
+fn delete(k: &mut Kernel, list: GuestAddr) -> CallResult<Flow> {
+    k.order_again(counts_of(list).0);
     Deleting { list }.go_on(k)
 }
 

@@ -218,6 +218,7 @@ fn clear_location(k: &mut Kernel, location: GuestAddr) -> CallResult<()> {
 
 #[cfg(test)]
 mod tests {
+    use events::Event;
     use guest_memory::GuestAddr;
     use nt_abi::{
         constants::io::{SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS},
@@ -232,7 +233,7 @@ mod tests {
             test_driver::{self, DISPATCH, mark_pending, set_completion_routine},
         },
         ob::PreviousMode,
-        testing::{bug_check_code, call_by_name, carry_on, drive},
+        testing::{bug_check_code, call_by_name, carry_on, drive, take_events},
     };
 
     const COMPLETED: u64 = 0xffff_f802_0000_1000;
@@ -386,6 +387,46 @@ mod tests {
             assert_eq!(stack.send(&mut k, draft), "down 2, down 1, down 0, Done(103)");
             assert_eq!(stack.complete(&mut k, draft), expected, "{control:x} {marks}");
         }
+    }
+
+    /// How often the mark of a driver that had returned `STATUS_PENDING` was missing on the way up.
+    fn lost(k: &mut Kernel, draft: &Draft) -> usize {
+        let is_lost = |event: &Event| match event {
+            Event::PendingLost(lost) => lost.irp == draft.id,
+            _ => false,
+        };
+        take_events(k).iter().filter(|event| is_lost(event)).count()
+    }
+
+    /// "The IoCompletion routine should check the IRP->PendingReturned flag. If the flag is set,
+    /// the IoCompletion routine must call IoMarkIrpPending with the IRP." Source:
+    /// `wdm/nf-wdm-iomarkirppending`.
+    #[test]
+    fn a_pending_mark_is_lost_where_a_completion_routine_does_not_pass_it_on() {
+        let cases = [
+            // Both filters set a routine, and neither marks.
+            (ALWAYS, false, 2),
+            (ALWAYS, true, 0),
+            // Without a routine that runs the mark goes up by itself.
+            (0, false, 0),
+            (SL_INVOKE_ON_ERROR, false, 0),
+        ];
+        for (control, marks, expected) in cases {
+            let (mut k, draft, mut stack) = Stack::new();
+            (stack.status, stack.control, stack.marks) = (None, control, marks);
+            stack.send(&mut k, draft);
+            assert_eq!(lost(&mut k, &draft), 0, "it is on its way");
+            stack.complete(&mut k, draft);
+            assert_eq!(lost(&mut k, &draft), expected, "{control:x} {marks}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_completed_before_its_dispatch_routine_returns_loses_no_mark() {
+        let (mut k, draft, mut stack) = Stack::new();
+        stack.marks = false;
+        stack.send(&mut k, draft);
+        assert_eq!(lost(&mut k, &draft), 0);
     }
 
     #[test]

@@ -372,8 +372,7 @@ pub fn driver_object(k: &Kernel, service: &str) -> Option<GuestAddr> {
 /// Whether the image of a service's driver is needed: its driver object exists, if only because a
 /// work item or somebody's reference to a device keeps it.
 pub fn is_image_needed(k: &Kernel, service: &str) -> bool {
-    let service = Name::new(service);
-    k.io.drivers.values().any(|driver| driver.name == service)
+    k.io.drivers.values().any(|driver| driver.name.is(service))
 }
 
 /// Whether system threads have something to do: waiting unloads, work items, deletions.

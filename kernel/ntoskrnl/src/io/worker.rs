@@ -6,14 +6,13 @@
 use events::ThreadId;
 
 use super::service;
-use crate::{Activation, CallResult, Flow, Kernel, ex, frame, ke::ThreadState, ob, ps};
+use crate::{
+    Activation, CallResult, Flow, Kernel, ex, frame, ke::ThreadState, ob, ps, registers::RSP,
+};
 
 /// Worker threads at most: "a limited number of system worker threads" ("System Worker Threads").
 /// A driver that blocks more than these waits for itself.
 const MOST_WORKERS: usize = 16;
-/// Room above the first frame of a stack, which the kernel's own start routine uses.
-const START_FRAME_BYTES: u64 = 0x100;
-const RSP: usize = 4;
 
 /// Wakes an idle worker thread, if there is one or may be one more. Its priority is that of the
 /// work at the head of the queue.
@@ -23,9 +22,7 @@ pub(crate) fn wake(k: &mut Kernel) -> CallResult<()> {
     let thread = k.ke.thread_mut(worker);
     thread.priority = priority.unwrap_or(thread.priority);
     thread.regs = cpu::Registers::new();
-    if let Some(rsp) = thread.regs.gpr.get_mut(RSP) {
-        *rsp = thread.stack_high.0 - START_FRAME_BYTES;
-    }
+    thread.regs.gpr[RSP] = thread.first_rsp();
     thread.result = None;
     thread.activations.push(Activation::Frame(Box::new(Working)));
     thread.wake = Some(0);

@@ -15,7 +15,9 @@ use nt_abi::{Irql, structures::ke::KAPC};
 use nt_macros::export;
 
 use crate::{
-    Activation, CallResult, Flow, GuestCall, Kernel, Stop, Wait, exports, frame, ke::ThreadState,
+    Activation, CallResult, Flow, GuestCall, Kernel, Stop, Wait, exports, frame,
+    ke::ThreadState,
+    registers::{INTERRUPT_FLAG, RSP},
 };
 
 exports![KeInitializeApc, KeInsertQueueApc, KeRemoveQueueApc];
@@ -24,8 +26,6 @@ exports![KeInitializeApc, KeInsertQueueApc, KeRemoveQueueApc];
 const APC_OBJECT: u8 = 0x12;
 /// `KPROCESSOR_MODE.UserMode`.
 const USER_MODE: u8 = 1;
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 
 /// A queued APC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +269,7 @@ impl Kernel {
             self.get(apc, KAPC::SystemArgument2)?,
         ];
         // The kernel routine may change them: they stand in the frame of its caller.
-        let slots = GuestAddr((self.gpr(4) & !0xf) - 0x20);
+        let slots = GuestAddr((self.gpr(RSP) & !0xf) - 0x20);
         for (index, value) in (0u64..).zip(values) {
             self.write_scalar(slots.add(8 * index), value)?;
         }

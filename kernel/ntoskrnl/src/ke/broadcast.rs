@@ -7,12 +7,10 @@ use guest_memory::GuestAddr;
 use nt_abi::Irql;
 use nt_macros::export;
 
-use crate::{CallResult, Flow, GuestCall, Kernel, exports, frame, map};
+use crate::{CallResult, Flow, GuestCall, Kernel, exports, frame, map, registers::INTERRUPT_FLAG};
 
 exports![KeIpiGenericCall];
 
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 /// Where the processors publish to each other what came before they met.
 const BARRIER: GuestAddr = GuestAddr(map::PROCESSOR_CONTROL.0 + 0xf008);
 

@@ -16,6 +16,7 @@ use crate::{
         },
         unwind::read_image,
     },
+    registers::RSP,
 };
 
 exports![__C_specific_handler];
@@ -84,7 +85,7 @@ impl Walk {
                 ScopeHandler::Filter { filter_rva, .. } => {
                     // The filter's argument lives below the frame of the handler.
                     let pointers =
-                        GuestAddr((k.gpr(4) & !0xf).wrapping_sub(EXCEPTION_POINTERS::SIZE_BYTES));
+                        GuestAddr((k.gpr(RSP) & !0xf).wrapping_sub(EXCEPTION_POINTERS::SIZE_BYTES));
                     k.set(pointers, EXCEPTION_POINTERS::ExceptionRecord, self.records.record.0)?;
                     k.set(pointers, EXCEPTION_POINTERS::ContextRecord, self.records.context.0)?;
                     let mut call = self.call(filter_rva, pointers.0);

@@ -11,6 +11,7 @@ use nt_macros::export;
 use super::State;
 use crate::{
     Activation, CallResult, Flow, GuestCall, Kernel, MAX_PROCESSORS, Stop, exports, frame,
+    registers::INTERRUPT_FLAG,
 };
 
 exports![
@@ -28,8 +29,6 @@ exports![
 const DPC_OBJECT: u8 = 0x13;
 /// `ThreadedDpcObject`, as debuggers show it.
 const THREADED_DPC_OBJECT: u8 = 0x1a;
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 /// What a targeted DPC adds to the processor in `KDPC.Number`, as debuggers show it.
 const TARGETED: u16 = 0x500;
 

@@ -14,15 +14,13 @@ use nt_abi::{
 use crate::{
     Activation, CallResult, Exception, Flow, GuestCall, Kernel, Stop, TrapTarget, frame,
     ke::unwind::{Cursor, FrameFacts},
+    registers::{RAX, RSP},
 };
 
 /// `ExceptionFlags`. Source: `ntdef.h`.
 pub(crate) const EXCEPTION_UNWINDING: u32 = 0x2;
 pub(crate) const EXCEPTION_EXIT_UNWIND: u32 = 0x4;
 pub(crate) const EXCEPTION_TARGET_UNWIND: u32 = 0x20;
-
-const RAX: usize = 0;
-const RSP: usize = 4;
 
 /// Guest addresses of the records of one exception, on the stack of the thread that raised it.
 #[derive(Clone, Copy, Debug)]

@@ -15,10 +15,8 @@ use guest_memory::GuestAddr;
 use nt_abi::Irql;
 
 use super::{SpinLockRequest, State};
-use crate::{CallResult, Flow, GuestCall, Kernel, frame, map};
+use crate::{CallResult, Flow, GuestCall, Kernel, frame, map, registers::INTERRUPT_FLAG};
 
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 /// Length of a `KINTERRUPT`. Opaque: nothing in it is documented.
 const INTERRUPT_BYTES: u64 = 0x110;
 /// Where an interrupt object keeps the spin lock of its own.
@@ -54,9 +52,9 @@ pub struct InterruptLine {
     pub latency_100ns: u64,
 }
 
-/// An interrupt object.
+/// What a routine is connected with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Interrupt {
+pub(crate) struct Connection {
     pub(crate) vector: u32,
     /// At which level the processor takes it.
     pub(crate) irql: Irql,
@@ -64,7 +62,7 @@ pub(crate) struct Interrupt {
     pub(crate) synchronize_irql: Irql,
     pub(crate) routine: GuestAddr,
     pub(crate) context: u64,
-    /// Its spin lock.
+    /// Its spin lock: the driver's, or null for one of the object's own.
     pub(crate) lock: GuestAddr,
     /// Processors that can take it.
     pub(crate) processors: u64,
@@ -72,27 +70,19 @@ pub(crate) struct Interrupt {
     pub(crate) is_shared: bool,
     /// The number of its message, of one that is a message.
     pub(crate) message: Option<u32>,
+}
+
+/// An interrupt object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupt {
+    /// What it was made from, with its own spin lock if the driver gave none.
+    pub(crate) connection: Connection,
     /// `IoReportInterruptInactive` has not been called.
     pub(crate) is_active: bool,
     /// Processors on which its routine is running or about to.
     running: u32,
     /// The order in which they were connected, and when.
     connected: Seq,
-}
-
-/// What a connection is made from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Connection {
-    pub(crate) vector: u32,
-    pub(crate) irql: Irql,
-    pub(crate) synchronize_irql: Irql,
-    pub(crate) routine: GuestAddr,
-    pub(crate) context: u64,
-    /// The driver's, or null for one of the object's own.
-    pub(crate) lock: GuestAddr,
-    pub(crate) processors: u64,
-    pub(crate) is_shared: bool,
-    pub(crate) message: Option<u32>,
 }
 
 /// An interrupt that waits at a processor.
@@ -150,8 +140,8 @@ impl State {
     /// Interrupt objects whose routine lies in an image: their vectors, and since when.
     pub(crate) fn interrupts_left_in(&self, base: GuestAddr, size_bytes: u64) -> Vec<(u32, Seq)> {
         let objects = self.interrupts.objects.values();
-        let left = objects.filter(|o| o.routine.0.wrapping_sub(base.0) < size_bytes);
-        left.map(|object| (object.vector, object.connected)).collect()
+        let left = objects.filter(|o| o.connection.routine.0.wrapping_sub(base.0) < size_bytes);
+        left.map(|object| (object.connection.vector, object.connected)).collect()
     }
 
     /// How many interrupts a routine claimed so far.
@@ -161,7 +151,7 @@ impl State {
 
     /// Whether a routine is connected to a vector.
     pub fn is_connected(&self, vector: u32) -> bool {
-        self.interrupts.objects.values().any(|object| object.vector == vector)
+        self.interrupts.objects.values().any(|object| object.connection.vector == vector)
     }
 
     /// Makes an interrupt object active, or not.
@@ -185,20 +175,8 @@ impl Kernel {
         let resource = Resource::Interrupt(wish.vector);
         let connected = self.emit(Event::ResourceTaken(ResourceTaken { resource }))?;
         let lock = if wish.lock.is_null() { object.add(OWN_LOCK) } else { wish.lock };
-        let interrupt = Interrupt {
-            vector: wish.vector,
-            irql: wish.irql,
-            synchronize_irql: wish.synchronize_irql,
-            routine: wish.routine,
-            context: wish.context,
-            lock,
-            processors: wish.processors,
-            is_shared: wish.is_shared,
-            message: wish.message,
-            is_active: true,
-            running: 0,
-            connected,
-        };
+        let connection = Connection { lock, ..wish };
+        let interrupt = Interrupt { connection, is_active: true, running: 0, connected };
         self.ke.interrupts.objects.insert(object, interrupt);
         // What the driver did so far comes before what the routine does.
         self.order_release(object);
@@ -269,11 +247,13 @@ impl Kernel {
     /// An interrupt arrives at one of its processors. One that waits there already is the same.
     fn raise_interrupt(&mut self, vector: u32) {
         let all = (1u64 << self.cores.len()) - 1;
-        let of_vector = |object: &&Interrupt| object.vector == vector && object.is_active;
+        let of_vector =
+            |object: &&Interrupt| object.connection.vector == vector && object.is_active;
         let objects = self.ke.interrupts.objects.values().filter(of_vector);
         let Some((irql, wanted)) = objects.fold(None, |sum: Option<(Irql, u64)>, object| {
             let (irql, processors) = sum.unwrap_or_default();
-            Some((irql.max(object.irql), processors | object.processors))
+            let Connection { irql: own, processors: wanted, .. } = object.connection;
+            Some((irql.max(own), processors | wanted))
         }) else {
             self.trace(|_| format!("interrupt {vector:#x}: nothing is connected"));
             return;
@@ -295,9 +275,8 @@ impl Kernel {
     /// Asks whether another device raises an interrupt that it shares with the driver's.
     pub(crate) fn share_interrupt_if_chosen(&mut self) {
         let mut objects = self.ke.interrupts.objects.values();
-        let Some(vector) = objects.find(|o| o.is_shared && o.is_active).map(|o| o.vector) else {
-            return;
-        };
+        let Some(shared) = objects.find(|o| o.connection.is_shared && o.is_active) else { return };
+        let vector = shared.connection.vector;
         if self.ask(SHARED_INTERRUPT, 2) == 1 {
             self.raise_interrupt(vector);
         }
@@ -335,8 +314,10 @@ impl Kernel {
         }
         let Raised { vector, .. } = self.ke.interrupts.raised.remove(index);
         let processor = self.core().index;
-        let serves =
-            |o: &Interrupt| o.vector == vector && o.is_active && o.processors >> processor & 1 != 0;
+        let serves = |o: &Interrupt| {
+            let Connection { vector: own, processors, .. } = o.connection;
+            own == vector && o.is_active && processors >> processor & 1 != 0
+        };
         let objects = self.ke.interrupts.objects.iter().filter(|(_, object)| serves(object));
         let mut chain: Vec<(Seq, GuestAddr)> =
             objects.map(|(&at, object)| (object.connected, at)).collect();
@@ -402,7 +383,7 @@ impl Kernel {
 impl Interrupt {
     /// Its spin lock.
     pub(crate) fn spin_lock(&self) -> Lock {
-        Lock { kind: LockKind::InterruptSpinLock, at: self.lock }
+        Lock { kind: LockKind::InterruptSpinLock, at: self.connection.lock }
     }
 }
 
@@ -432,7 +413,7 @@ fn serve(k: &mut Kernel, mut serving: Serving) -> CallResult<Flow> {
         interrupt.running += 1;
         let interrupt = *interrupt;
         // From here on nothing of the same or a lower level comes between.
-        k.set_irql(interrupt.synchronize_irql);
+        k.set_irql(interrupt.connection.synchronize_irql);
         let before = k.irql();
         let locked = k.acquire_interrupt_lock(&interrupt, before, 0)?;
         return locked.then(k, Locked { object, serving });
@@ -450,16 +431,17 @@ struct Locked {
 }
 frame!(Locked, |this, k, _| {
     let Locked { object, serving } = this;
-    let Some(&interrupt) = k.ke.interrupt(object) else { return serve(k, serving) };
+    let Some(interrupt) = k.ke.interrupt(object) else { return serve(k, serving) };
+    let connection = interrupt.connection;
     k.order_acquire(object);
     k.order_acquire(DEVICE);
-    let mut arguments = vec![object.0, interrupt.context];
-    arguments.extend(interrupt.message.map(u64::from));
-    let name = match interrupt.message {
+    let mut arguments = vec![object.0, connection.context];
+    arguments.extend(connection.message.map(u64::from));
+    let name = match connection.message {
         None => "InterruptService",
         Some(_) => "InterruptMessageService",
     };
-    let call = GuestCall::entry(interrupt.routine, arguments, EntryPoint::Callback(name));
+    let call = GuestCall::entry(connection.routine, arguments, EntryPoint::Callback(name));
     Ok(Flow::call(call, Served { object, serving }))
 });
 
@@ -472,7 +454,7 @@ struct Served {
 frame!(Served, |this, k, value| {
     let Served { object, mut serving } = this;
     let Some(&interrupt) = k.ke.interrupt(object) else { return serve(k, serving) };
-    k.release_spin_lock(interrupt.spin_lock(), interrupt.synchronize_irql)?;
+    k.release_spin_lock(interrupt.spin_lock(), interrupt.connection.synchronize_irql)?;
     k.order_release(object);
     if let Some(interrupt) = k.ke.interrupts.objects.get_mut(&object) {
         interrupt.running -= 1;

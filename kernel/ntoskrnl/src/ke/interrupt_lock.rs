@@ -55,7 +55,7 @@ fn require(k: &mut Kernel, object: GuestAddr) -> CallResult<Interrupt> {
 /// Raises to the level of an interrupt object; the object, and the level before.
 fn raise(k: &mut Kernel, object: GuestAddr, ddi: &'static str) -> CallResult<(Interrupt, Irql)> {
     let interrupt = require(k, object)?;
-    let (before, level) = (k.irql(), interrupt.synchronize_irql);
+    let (before, level) = (k.irql(), interrupt.connection.synchronize_irql);
     k.check_irql(IrqlLimit { min: Irql::PASSIVE_LEVEL, max: level }, ddi)?;
     if before > level {
         // IRQL_NOT_GREATER_OR_EQUAL: what the routine raises to is lower.

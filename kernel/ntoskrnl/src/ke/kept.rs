@@ -25,7 +25,7 @@ const DISPATCHER_BYTES: u64 = 0x18;
 
 impl Kernel {
     /// Everything in the kernel's lists, in a fixed order.
-    fn kept(&self) -> Vec<Kept> {
+    fn kept(&self) -> impl Iterator<Item = Kept> + '_ {
         let timer = |(at, since): (GuestAddr, Seq)| Kept {
             kind: KeptKind::Timer,
             at,
@@ -51,12 +51,12 @@ impl Kernel {
             since: None,
         };
         let threads = || self.ke.threads.values();
-        let mut all: Vec<Kept> = self.ke.set_timers().map(timer).collect();
-        all.extend(self.ke.queued_dpcs().map(dpc));
-        all.extend(threads().flat_map(|thread| thread.apcs.all()).map(apc));
         let waits = threads().filter_map(|thread| thread.wait.as_ref());
-        all.extend(waits.flat_map(|(wait, _)| wait.objects.iter().copied()).map(awaited));
-        all
+        let timers = self.ke.set_timers().map(timer);
+        let dpcs = self.ke.queued_dpcs().map(dpc);
+        let apcs = threads().flat_map(|thread| thread.apcs.all()).map(apc);
+        let objects = waits.flat_map(|(wait, _)| wait.objects.iter().copied()).map(awaited);
+        timers.chain(dpcs).chain(apcs).chain(objects)
     }
 
     /// What the kernel has hold of in a range.
@@ -65,7 +65,7 @@ impl Kernel {
             kept.at.0 < base.0.saturating_add(size_bytes)
                 && base.0 < kept.at.0.saturating_add(kept.size_bytes)
         };
-        self.kept().into_iter().find(touches)
+        self.kept().find(touches)
     }
 
     /// The driver gives memory back: nothing in it may be in the kernel's lists.
@@ -83,7 +83,8 @@ impl Kernel {
     /// own kind count, since the memory may be put to another use by right.
     pub(crate) fn initialize_kept(&mut self, at: GuestAddr, kind: KeptKind) -> CallResult<()> {
         let is_it = |kept: &Kept| kept.at == at && kept.kind == kind;
-        match self.kept().into_iter().find(is_it) {
+        let found = self.kept().find(is_it);
+        match found {
             Some(kept) => self.report_kept(kept, KeptFault::Initialized, at, kept.size_bytes),
             None => Ok(()),
         }

@@ -110,12 +110,16 @@ kept! {
         /// Set timers by due time and order of setting, with the processor that set them.
         timers: SavedMap<(u64, u64), timer::Armed>,
         next_timer: u64,
+        /// Waits that time out: when, and whose.
+        due_waits: SavedMap<(u64, ThreadId), ()>,
         /// Timers that the system allocated.
         ex_timers: SavedMap<GuestAddr, ex_timer::ExTimer>,
         /// Interrupts of devices.
         interrupts: Saved<interrupt::Interrupts>,
         /// A routine that all processors are called to.
         broadcast: Saved<Option<broadcast::Broadcast>>,
+        /// Counts that headers of the WDK let drivers keep without a lock: where, how many bytes.
+        unordered_counts: SavedMap<GuestAddr, u64>,
         /// Callbacks about processors, by handle.
         processor_callbacks: SavedMap<GuestAddr, processor_change::Registration>,
     }

@@ -57,10 +57,29 @@ impl Kernel {
             return Ok(());
         }
         for race in self.memory.take_races() {
+            if self.is_unordered_count(GuestAddr(race.later.at)) {
+                continue;
+            }
             let [earlier, later] = [race.earlier, race.later].map(racing);
             self.emit(Event::DataRace(DataRace { earlier, later }))?;
         }
         Ok(())
+    }
+
+    /// Nothing orders accesses to these bytes, and nothing needs to: code that headers of the WDK
+    /// inline into drivers counts there for statistics.
+    pub(crate) fn leave_unordered(&mut self, at: GuestAddr, size_bytes: u64) {
+        self.ke.unordered_counts.insert(at, size_bytes);
+    }
+
+    /// The bytes that begin here are memory like any other again.
+    pub(crate) fn order_again(&mut self, at: GuestAddr) {
+        self.ke.unordered_counts.remove(&at);
+    }
+
+    fn is_unordered_count(&self, at: GuestAddr) -> bool {
+        let nearest = self.ke.unordered_counts.range(..=at).next_back();
+        nearest.is_some_and(|(&begin, &size_bytes)| at.0 - begin.0 < size_bytes)
     }
 
     /// A routine of the kernel reads or writes plain memory for the driver's code that called it.
@@ -76,13 +95,15 @@ impl Kernel {
     /// What ran here so far comes before whatever observes this object later.
     pub fn order_release(&mut self, at: GuestAddr) {
         let lane = self.lane();
-        self.memory.order().release(lane, at.0);
+        if let Some(order) = self.memory.order() {
+            order.release(lane, at.0);
+        }
     }
 
     /// What was published at this object comes before what runs here from now on.
     pub fn order_acquire(&mut self, at: GuestAddr) {
         let lane = self.lane();
-        self.memory.order().acquire(lane, at.0);
+        self.lane_acquires(lane, at);
     }
 
     /// The same for a thread whose wait another one ends.
@@ -93,12 +114,20 @@ impl Kernel {
         } else {
             Self::lane_of_thread(thread)
         };
-        self.memory.order().acquire(lane, at.0);
+        self.lane_acquires(lane, at);
+    }
+
+    fn lane_acquires(&mut self, lane: Lane, at: GuestAddr) {
+        if let Some(order) = self.memory.order() {
+            order.acquire(lane, at.0);
+        }
     }
 
     /// What was published at one object is published at another: a timer hands on to its DPC.
     pub(crate) fn order_forward(&mut self, from: GuestAddr, to: GuestAddr) {
-        self.memory.order().forward(from.0, to.0);
+        if let Some(order) = self.memory.order() {
+            order.forward(from.0, to.0);
+        }
     }
 
     /// Code at `DISPATCH_LEVEL` on one processor runs in one order. Interrupts have no part in it:

@@ -5,14 +5,11 @@ use events::{Event, Privileged, PrivilegedSink};
 use guest_memory::GuestAddr;
 use nt_abi::Irql;
 
-use crate::{CallResult, Kernel, Stop};
+use crate::{
+    CallResult, Kernel, Stop,
+    registers::{INTERRUPT_FLAG, RAX, RBX, RCX, RDX},
+};
 
-const RAX: usize = 0;
-const RCX: usize = 1;
-const RDX: usize = 2;
-const RBX: usize = 3;
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 /// CR0 of a running x64 system: PG, WP, NE, ET, MP, PE. Source: Intel SDM volume 3, 2.5.
 const CR0: u64 = 0x8005_0033;
 /// Bits of CR0 whose combinations long mode restricts. Source: Intel SDM volume 2, MOV CRn.

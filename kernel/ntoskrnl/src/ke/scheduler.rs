@@ -9,6 +9,7 @@ use nt_macros::export;
 use crate::{
     CallResult, Flow, Kernel, Stop, exports,
     ke::{RegionDepth, SpinState, State, Thread, ThreadState},
+    registers::RSP,
 };
 
 /// The priority of the zero page thread: "reserved for system use".
@@ -151,11 +152,11 @@ impl Kernel {
         }
         let id = self.current_thread().id;
         self.abandon_mutexes(id)?;
-        let top = self.current_thread().stack_high.0 - 0x100;
         let thread = self.current_thread();
+        let rsp = thread.first_rsp();
         thread.is_ending = true;
         thread.activations.clear();
-        self.set_gpr(4, top);
+        self.set_gpr(RSP, rsp);
         self.set_irql(Irql::PASSIVE_LEVEL);
         self.run_down_apcs()
     }

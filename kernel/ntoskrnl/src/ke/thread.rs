@@ -113,7 +113,15 @@ pub struct Thread {
     pub is_ending: bool,
 }
 
+/// Room above the first frame of a stack, which the kernel's own start routine uses.
+const START_FRAME_BYTES: u64 = 0x100;
+
 impl Thread {
+    /// The stack pointer of a thread that begins, or begins to end: nothing is on its stack.
+    pub(crate) fn first_rsp(&self) -> u64 {
+        self.stack_high.0 - START_FRAME_BYTES
+    }
+
     /// Whether it spins, and nothing has happened that could let it go on.
     pub(crate) fn spins_in_vain(&self) -> bool {
         self.spin.is_some_and(|spin| spin.is_vain)

@@ -1,6 +1,6 @@
 //! Timers.
 
-use events::{Event, KeptKind, Resource, ResourceTaken, Seq, TIMER_EXPIRES};
+use events::{Event, KeptKind, Resource, ResourceTaken, Seq, TIMER_EXPIRES, ThreadId};
 use guest_memory::GuestAddr;
 use nt_abi::{Irql, NtStatus, structures::ke::KTIMER};
 use nt_macros::export;
@@ -246,7 +246,7 @@ impl Kernel {
     /// When the next timer, time out or interrupt of a device is due, in interrupt time.
     pub(crate) fn next_due_100ns(&self) -> Option<u64> {
         let timer = self.ke.timers.keys().next().map(|&(due, _)| due);
-        let wait = self.ke.threads.values().filter_map(|t| t.wait.as_ref()?.0.due_100ns).min();
+        let wait = self.ke.due_waits.keys().next().map(|&(due, _)| due);
         let device = self.ke.interrupts.next_due_100ns();
         [timer, wait, device].into_iter().flatten().min()
     }
@@ -276,10 +276,10 @@ impl Kernel {
             }
             self.ex_timer_expired(timer)?;
         }
-        let due = |wait: &crate::Wait| wait.due_100ns.is_some_and(|due| due <= now);
-        let late =
-            self.ke.threads.values().filter(|t| t.wait.as_ref().is_some_and(|(wait, _)| due(wait)));
-        for id in late.map(|t| t.id).collect::<Vec<_>>() {
+        let late = self.ke.due_waits.keys().take_while(|(due, _)| *due <= now);
+        let mut late: Vec<ThreadId> = late.map(|(_, id)| *id).collect();
+        late.sort_unstable();
+        for id in late {
             self.wake(id, NtStatus::STATUS_TIMEOUT)?;
         }
         Ok(())

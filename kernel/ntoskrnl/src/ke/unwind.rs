@@ -8,11 +8,10 @@ use guest_memory::{GuestAddr, GuestMemory, PAGE_BYTES};
 use pe_image::unwind::{RuntimeFunction, UnwindInfo, UnwindOp};
 
 use super::epilogue::{self, Step};
-use crate::{Activation, ExportTable, Kernel, LoadedImage, TrapTarget};
+use crate::{Activation, ExportTable, Kernel, LoadedImage, TrapTarget, registers::RSP};
 
 /// More frames than a kernel stack can hold.
 const FRAME_LIMIT: usize = 512;
-const RSP: usize = 4;
 
 /// Where a walk stands: the registers of one guest frame.
 #[derive(Clone, Debug)]

@@ -38,6 +38,9 @@ impl Kernel {
         let order = self.ke.next_wait;
         self.ke.next_wait += 1;
         let queue = self.queue_left_by(id, &wait);
+        if let Some(due) = wait.due_100ns {
+            self.ke.due_waits.insert((due, id), ());
+        }
         self.ke.thread_mut(id).wait = Some((wait, order));
         self.stop_serving(queue)?;
         Ok(None)
@@ -50,6 +53,9 @@ impl Kernel {
         thread.wake = Some(u64::from(status.0));
         thread.is_user_wait = false;
         self.ke.make_ready(id);
+        if let Some((Wait { due_100ns: Some(due), .. }, _)) = wait {
+            self.ke.due_waits.remove(&(due, id));
+        }
         let queue = wait.and_then(|(wait, _)| self.queue_left_by(id, &wait));
         self.resume_serving(queue)
     }

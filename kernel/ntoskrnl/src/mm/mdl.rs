@@ -1,8 +1,10 @@
-//! MDLs: descriptions of locked or non-paged pages, and their mappings.
+//! MDLs: descriptions of locked or non-paged pages.
 //!
 //! The structure stands in guest memory, because drivers read it and the inline
 //! `MmGetSystemAddressForMdlSafe` uses it. Which pages are locked and where they are mapped is kept
 //! here, where no driver can spoil it.
+
+pub(super) mod mapping;
 
 use std::collections::BTreeMap;
 
@@ -15,8 +17,8 @@ use nt_abi::{
 use nt_macros::export;
 
 use super::{
-    blocks::{allocate_kernel, free_kernel, reserve_user},
-    physical::{frame_of, page_number, take_system_pages},
+    blocks::{allocate_kernel, free_kernel},
+    physical::{frame_of, page_number},
     probe::access_violation,
 };
 use crate::{CallResult, GuestPtr, Kernel, Stop, exports};
@@ -28,9 +30,6 @@ exports![
     MmBuildMdlForNonPagedPool,
     MmProbeAndLockPages,
     MmUnlockPages,
-    MmMapLockedPagesSpecifyCache,
-    MmMapLockedPages,
-    MmUnmapLockedPages,
     MmSizeOfMdl,
 ];
 
@@ -41,10 +40,6 @@ const MDL_SOURCE_IS_NONPAGED_POOL: i16 = 0x0004;
 const MDL_PARTIAL: i16 = 0x0010;
 const MDL_PARTIAL_HAS_BEEN_MAPPED: i16 = 0x0020;
 const MDL_WRITE_OPERATION: i16 = 0x0080;
-
-/// `MM_PAGE_PRIORITY` options of a mapping. Source: `wdm/nf-wdm-mmmaplockedpagesspecifycache`.
-const MDL_MAPPING_NO_WRITE: u32 = 0x8000_0000;
-const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
 
 const USER_MODE: u8 = 1;
 /// `IoReadAccess`: the pages are only read.
@@ -58,7 +53,7 @@ pub(crate) struct Mdls {
     /// Pages locked, by MDL.
     locked: BTreeMap<GuestAddr, Locked>,
     /// Mappings by their first page.
-    mapped: BTreeMap<(Option<SpaceId>, GuestAddr), Mapped>,
+    mapped: BTreeMap<(Option<SpaceId>, GuestAddr), mapping::Mapped>,
 }
 
 /// The pages of an MDL that are locked.
@@ -67,13 +62,6 @@ struct Locked {
     frames: Vec<FrameId>,
     /// Locked for reading, and one of them can only be read where they were found.
     is_read_only: bool,
-}
-
-/// A mapping of an MDL's pages.
-#[derive(Clone, Copy, Debug)]
-struct Mapped {
-    mdl: GuestAddr,
-    pages: u64,
 }
 
 type Mdl = GuestPtr<MDL>;
@@ -178,7 +166,7 @@ pub(crate) fn unlock(k: &mut Kernel, mdl: GuestAddr) -> CallResult<()> {
         return Err(Stop::bug_check(0x4e, [0x9a, 0, 0, 0]));
     };
     if flags & MDL_MAPPED_TO_SYSTEM_VA != 0 {
-        unmap_all(k, mdl);
+        mapping::unmap_all(k, mdl);
     }
     for frame in frames {
         k.memory.unpin(frame);
@@ -195,7 +183,7 @@ pub(crate) fn free(k: &mut Kernel, mdl: GuestAddr) -> CallResult<()> {
         k.get(mdl, MDL::MdlFlags)?;
         return Err(Stop::unsupported("IoFreeMdl on something that is no MDL"));
     }
-    unmap_all(k, mdl);
+    mapping::unmap_all(k, mdl);
     free_kernel(k, mdl);
     Ok(())
 }
@@ -225,18 +213,6 @@ fn write_pages(k: &mut Kernel, mdl: GuestAddr, frames: &[FrameId]) -> CallResult
 fn frames_of(k: &mut Kernel, mdl: GuestAddr, pages: u64) -> CallResult<Option<Vec<FrameId>>> {
     let bytes = k.read_vec(mdl.add(MDL::SIZE_BYTES), PAGE_NUMBER_BYTES * pages)?;
     Ok(bytes.as_chunks().0.iter().map(|number| frame_of(u64::from_le_bytes(*number))).collect())
-}
-
-/// Unmaps every system mapping made through an MDL.
-fn unmap_all(k: &mut Kernel, mdl: GuestAddr) {
-    let of_mdl = |(key, mapped): (&(Option<SpaceId>, GuestAddr), &Mapped)| {
-        (mapped.mdl == mdl && key.0.is_none()).then_some((*key, mapped.pages))
-    };
-    let found: Vec<_> = k.mm.mdls.mapped.iter().filter_map(of_mdl).collect();
-    for (key, pages) in found {
-        k.mm.mdls.mapped.remove(&key);
-        k.memory.unmap(key.1, pages * PAGE_BYTES);
-    }
 }
 
 /// Allocates an MDL for a buffer, and links it to a request.
@@ -378,122 +354,6 @@ fn MmUnlockPages(k: &mut Kernel, mdl: Mdl) -> CallResult<()> {
     unlock(k, mdl.at)
 }
 
-/// Maps the pages of an MDL into system space, or into the current process.
-#[export(
-    irql = ..=DISPATCH_LEVEL,
-    ddi = "wdm/nf-wdm-mmmaplockedpagesspecifycache",
-    limits = "no requested address",
-    irql_when = "APC_LEVEL at most if AccessMode is UserMode"
-)]
-fn MmMapLockedPagesSpecifyCache(
-    k: &mut Kernel,
-    mdl: Mdl,
-    mode: u8,
-    _cache_type: u32,
-    requested: GuestAddr,
-    bug_checks: u32,
-    priority: u32,
-) -> CallResult<GuestAddr> {
-    if mode == USER_MODE {
-        check_apc_level(k, "wdm/nf-wdm-mmmaplockedpagesspecifycache")?;
-    }
-    let mut perms = Perms::READ | Perms::WRITE | Perms::EXECUTE;
-    perms.set(Perms::WRITE, priority & MDL_MAPPING_NO_WRITE == 0);
-    perms.set(Perms::EXECUTE, priority & MDL_MAPPING_NO_EXECUTE == 0);
-    if mode == USER_MODE && !requested.is_null() {
-        return Err(Stop::unsupported("MmMapLockedPagesSpecifyCache at a requested address"));
-    }
-    map(k, mdl.at, mode, perms, bug_checks == 0 && mode != USER_MODE)
-}
-
-/// Maps the pages of an MDL; failure is a bug check for system space and an exception for user
-/// space.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmmaplockedpages",
-    irql_when = "APC_LEVEL at most if AccessMode is UserMode")]
-fn MmMapLockedPages(k: &mut Kernel, mdl: Mdl, mode: u8) -> CallResult<GuestAddr> {
-    if mode == USER_MODE {
-        check_apc_level(k, "wdm/nf-wdm-mmmaplockedpages")?;
-    }
-    map(k, mdl.at, mode, Perms::READ | Perms::WRITE | Perms::EXECUTE, false)
-}
-
-fn map(
-    k: &mut Kernel,
-    mdl: GuestAddr,
-    mode: u8,
-    perms: Perms,
-    may_fail: bool,
-) -> CallResult<GuestAddr> {
-    let range = Range::read(k, mdl)?;
-    if range.flags & (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL) == 0 {
-        return Err(Stop::unsupported("a mapping of an MDL whose pages are not locked"));
-    }
-    if may_fail && k.is_to_fail(events::MAPPING_FAILURE)? {
-        return Ok(GuestAddr::NULL);
-    }
-    let pages = range.pages();
-    let Some(frames) = frames_of(k, mdl, pages)? else {
-        return Err(Stop::unsupported("an MDL whose page numbers were changed"));
-    };
-    let is_user = mode == USER_MODE;
-    let taken = if is_user {
-        Some(reserve_user(k, pages * PAGE_BYTES)?.0)
-    } else {
-        take_system_pages(k, pages)
-    };
-    let Some(at) = taken else {
-        return if may_fail { Ok(GuestAddr::NULL) } else { Err(no_mapping()) };
-    };
-    let first_byte = u16::try_from(range.start.page_offset()).expect("below a page");
-    let perms = if is_user {
-        (perms - Perms::EXECUTE) | Perms::USER | Perms::WATCHED
-    } else if k.mm.mdls.locked.get(&mdl).is_some_and(|locked| locked.is_read_only) {
-        perms | Perms::WATCHED
-    } else {
-        perms
-    };
-    if k.memory.map_frames(at, &frames, first_byte, range.size_bytes, perms).is_err() {
-        return Err(Stop::unsupported("a mapping of an MDL whose pages are gone"));
-    }
-    let space = if is_user { k.memory.space() } else { None };
-    k.mm.mdls.mapped.insert((space, at), Mapped { mdl, pages });
-    let address = at.add(u64::from(first_byte));
-    if !is_user {
-        let is_partial = range.flags & MDL_PARTIAL != 0;
-        let flags =
-            MDL_MAPPED_TO_SYSTEM_VA | if is_partial { MDL_PARTIAL_HAS_BEEN_MAPPED } else { 0 };
-        k.set(mdl, MDL::MappedSystemVa, address.0)?;
-        k.set(mdl, MDL::MdlFlags, range.flags | flags)?;
-    }
-    Ok(address)
-}
-
-/// NO_MORE_SYSTEM_PTES.
-fn no_mapping() -> Stop {
-    Stop::bug_check(0x3f, [0; 4])
-}
-
-/// Unmaps what a mapping routine returned.
-#[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-mmunmaplockedpages",
-    irql_when = "APC_LEVEL at most for a mapping in user space")]
-fn MmUnmapLockedPages(k: &mut Kernel, address: GuestAddr, mdl: Mdl) -> CallResult<()> {
-    if Kernel::is_user_address(address) {
-        check_apc_level(k, "wdm/nf-wdm-mmunmaplockedpages")?;
-    }
-    let space = if address.is_kernel_half() { None } else { k.memory.space() };
-    let Some(mapped) = k.mm.mdls.mapped.remove(&(space, address.page())) else {
-        // SYSTEM_PTE_MISUSE.
-        return Err(Stop::bug_check(0xda, [0, mdl.at.0, address.0, 0]));
-    };
-    k.memory.unmap(address.page(), mapped.pages * PAGE_BYTES);
-    if space.is_none() {
-        let flags = k.get(mdl.at, MDL::MdlFlags)?;
-        let cleared = MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED;
-        k.set(mdl.at, MDL::MdlFlags, flags & !cleared)?;
-    }
-    Ok(())
-}
-
 /// Length of an MDL for a range.
 #[export(irql = .., ddi = "wdm/nf-wdm-mmsizeofmdl")]
 fn MmSizeOfMdl(_k: &mut Kernel, start: GuestAddr, size_bytes: u64) -> CallResult<u64> {
@@ -545,6 +405,17 @@ mod tests {
     fn map(k: &mut Kernel, mdl: u64) -> u64 {
         let arguments = [mdl, KERNEL, 1, 0, 0, 0x4000_0010];
         call_by_name(k, "MmMapLockedPagesSpecifyCache", &arguments).unwrap()
+    }
+
+    #[test]
+    fn the_system_process_has_no_user_space_to_map_into() {
+        let mut k = kernel();
+        let block = call_by_name(&mut k, "ExAllocatePool2", &[0x40, 0x1000, 0x7473_6554]).unwrap();
+        let mdl = call_by_name(&mut k, "IoAllocateMdl", &[block, 0x1000, 0, 0, 0]).unwrap();
+        call_by_name(&mut k, "MmBuildMdlForNonPagedPool", &[mdl]).unwrap();
+        let arguments = [mdl, USER, 1, 0, 0, 0x4000_0010];
+        let mapped = call_by_name(&mut k, "MmMapLockedPagesSpecifyCache", &arguments);
+        assert!(matches!(mapped, Err(Stop::Unsupported { .. })), "{mapped:?}");
     }
 
     #[test]
@@ -604,22 +475,6 @@ mod tests {
         let small = call_by_name(&mut k, "IoAllocateMdl", &[buffer, 8, 0, 0, 0]).unwrap();
         let result = call_by_name(&mut k, "IoBuildPartialMdl", &[mdl, small, start, 0x1000]);
         assert_eq!(bug_check_code(result), 0x40);
-    }
-
-    #[test]
-    fn a_mapping_ends_with_its_unmapping() {
-        let mut k = kernel();
-        let buffer = block(&mut k, b"locked pages");
-        let mdl = call_by_name(&mut k, "IoAllocateMdl", &[buffer, 12, 0, 0, 0]).unwrap();
-        call_by_name(&mut k, "MmProbeAndLockPages", &[mdl, KERNEL, READ]).unwrap();
-        let system = call_by_name(&mut k, "MmMapLockedPages", &[mdl, KERNEL]).unwrap();
-        assert_eq!(k.read_vec(GuestAddr(system), 12).unwrap(), b"locked pages");
-        call_by_name(&mut k, "MmUnmapLockedPages", &[system, mdl]).unwrap();
-        assert!(k.read_vec(GuestAddr(system), 1).is_err());
-        let twice = call_by_name(&mut k, "MmUnmapLockedPages", &[system, mdl]);
-        assert_eq!(bug_check_code(twice), 0xda);
-        // The pages are locked still, so they can be mapped again.
-        assert!(call_by_name(&mut k, "MmMapLockedPages", &[mdl, KERNEL]).is_ok());
     }
 
     #[test]

@@ -18,8 +18,13 @@ pub use mdl::{lock_buffer, release_chain};
 pub(crate) use physical::bus_frames;
 
 /// The exports of the component, by file.
-pub(crate) const EXPORTS: &[&[crate::Export]] =
-    &[mdl::EXPORTS, physical::EXPORTS, probe::EXPORTS, system_routine::EXPORTS];
+pub(crate) const EXPORTS: &[&[crate::Export]] = &[
+    mdl::EXPORTS,
+    mdl::mapping::EXPORTS,
+    physical::EXPORTS,
+    probe::EXPORTS,
+    system_routine::EXPORTS,
+];
 
 /// The exported variables of the component.
 pub(crate) const DATA: &[crate::DataExport] = probe::DATA;

@@ -33,6 +33,11 @@ impl Name {
         self.0.iter().map(|&unit| upcase(unit)).collect()
     }
 
+    /// Whether this is a name of ours, letter for letter.
+    pub fn is(&self, text: &str) -> bool {
+        text.encode_utf16().eq(self.0.iter().copied())
+    }
+
     /// Compares without case.
     pub fn matches(&self, other: &Self) -> bool {
         self.key() == other.key()

@@ -159,11 +159,28 @@ pub(crate) fn note_taken(k: &mut Kernel, body: GuestAddr) -> CallResult<()> {
 /// has taken those.
 const MOST_TAKEN: usize = 256;
 
-/// Forgets a reference of driver code that is given back: one is as good as another.
-pub(crate) fn note_given_back(k: &mut Kernel, body: GuestAddr) {
+/// Takes away a reference that driver code gives back: of those it took, one is as good as another.
+pub(crate) fn dereference_for_driver(
+    k: &mut Kernel,
+    body: GuestAddr,
+    deletion: Deletion,
+) -> CallResult<Flow> {
     if let Some(object) = k.ob.objects.get_mut(&body) {
         object.taken.pop();
     }
+    match deletion {
+        Deletion::AtOnce => dereference(k, body),
+        Deletion::Deferred => dereference_later(k, body),
+    }
+}
+
+/// When an object goes whose last reference is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// Before the routine returns, if the IRQL allows it.
+    AtOnce,
+    /// When a system worker comes to it.
+    Deferred,
 }
 
 /// References that code inside an address range took and did not give back.
@@ -279,11 +296,13 @@ pub fn make_temporary(k: &mut Kernel, body: GuestAddr) {
 
 #[cfg(test)]
 mod tests {
-    use super::{create, dereference, object, reference};
+    use guest_memory::GuestAddr;
+
+    use super::{create, dereference, object, reference, referenced_by};
     use crate::{
         Flow, Kernel, Stop,
         ob::{ObjectType, PreviousMode, close_handle, create_handle},
-        testing::kernel,
+        testing::{block, call_by_name, kernel, place_image},
     };
 
     fn value(flow: crate::CallResult<Flow>) -> u64 {
@@ -293,7 +312,7 @@ mod tests {
         }
     }
 
-    fn exists(k: &Kernel, body: guest_memory::GuestAddr) -> bool {
+    fn exists(k: &Kernel, body: GuestAddr) -> bool {
         k.ob.objects.contains_key(&body)
     }
 
@@ -328,5 +347,67 @@ mod tests {
         let handle = create_handle(&mut k, body, 1, 0).unwrap();
         assert_eq!(value(close_handle(&mut k, handle, PreviousMode::Kernel)), 0);
         assert_eq!(value(close_handle(&mut k, handle, PreviousMode::Kernel)), 0xc000_0008);
+    }
+
+    /// Tests call exports from here: in this image.
+    const CALLER: u64 = 0x1234;
+    const IMAGE: GuestAddr = GuestAddr(0x1000);
+
+    fn kernel_with_image() -> Kernel {
+        let mut k = kernel();
+        place_image(&mut k, IMAGE);
+        k
+    }
+
+    /// How many references of an object code at [`CALLER`] owes.
+    fn owed(k: &Kernel, body: GuestAddr) -> usize {
+        let list = referenced_by(k, GuestAddr(CALLER - 4), 8);
+        list.iter().filter(|(object, _)| *object == body).count()
+    }
+
+    #[test]
+    fn a_driver_owes_the_references_it_took_until_it_gives_them_back() {
+        let mut k = kernel_with_image();
+        let body = create(&mut k, ObjectType::Event, 0x18).unwrap();
+        let handle = create_handle(&mut k, body, 1, 0).unwrap().0;
+        let into = block(&mut k, &[0; 8]);
+        // What the kernel holds for itself nobody owes.
+        reference(&mut k, body);
+        assert_eq!(owed(&k, body), 0);
+        let steps: [(&str, &[u64], usize); 10] = [
+            ("ObfReferenceObject", &[body.0], 1),
+            ("ObfReferenceObjectWithTag", &[body.0, 7], 2),
+            ("ObReferenceObjectByPointer", &[body.0, 0, 0, 0], 3),
+            ("ObReferenceObjectByHandle", &[handle, 0, 0, 0, into, 0], 4),
+            // `ExEventObjectType` is not the type of a directory: no reference.
+            ("ObReferenceObjectByPointer", &[body.0, 0, into, 0], 4),
+            ("ObfDereferenceObject", &[body.0], 3),
+            ("ObfDereferenceObjectWithTag", &[body.0, 7], 2),
+            ("ObDereferenceObjectDeferDelete", &[body.0], 1),
+            ("ObfDereferenceObject", &[body.0], 0),
+            // One that it had not taken: it owes nothing.
+            ("ObfDereferenceObject", &[body.0], 0),
+        ];
+        for (name, arguments, expected) in steps {
+            call_by_name(&mut k, name, arguments).unwrap();
+            assert_eq!(owed(&k, body), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_owed_by_the_image_whose_code_took_it() {
+        let mut k = kernel_with_image();
+        let body = create(&mut k, ObjectType::Event, 0x18).unwrap();
+        call_by_name(&mut k, "ObfReferenceObject", &[body.0]).unwrap();
+        for (base, size_bytes, expected) in [
+            (CALLER, 1, 1),
+            (IMAGE.0, 0x235, 1),
+            // An image ends before its base plus its size.
+            (IMAGE.0, 0x234, 0),
+            (CALLER + 1, 0x1000, 0),
+        ] {
+            let list = referenced_by(&k, GuestAddr(base), size_bytes);
+            assert_eq!(list.len(), expected, "{base:x} {size_bytes:x}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use nt_macros::export;
 
 use super::{
     Handle, ObjectType, PreviousMode, handle_table,
-    object::{self, referenceable},
+    object::{self, Deletion, referenceable},
     object_type,
 };
 use crate::{CallResult, Flow, GuestPtr, Kernel, exports};
@@ -155,8 +155,7 @@ fn ObfReferenceObjectWithTag(k: &mut Kernel, object: GuestAddr, _tag: u32) -> Ca
     written_as = "ObDereferenceObject"
 )]
 fn ObfDereferenceObject(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
-    object::note_given_back(k, object);
-    object::dereference(k, object)
+    object::dereference_for_driver(k, object, Deletion::AtOnce)
 }
 
 /// The same with a tag for reference tracing.
@@ -166,13 +165,11 @@ fn ObfDereferenceObject(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
     written_as = "ObDereferenceObjectWithTag"
 )]
 fn ObfDereferenceObjectWithTag(k: &mut Kernel, object: GuestAddr, _tag: u32) -> CallResult<Flow> {
-    object::note_given_back(k, object);
-    object::dereference(k, object)
+    ObfDereferenceObject(k, object)
 }
 
 /// Takes a reference away; a deletion is left to a system worker.
 #[export(irql = ..=DISPATCH_LEVEL, ddi = "wdm/nf-wdm-obdereferenceobjectdeferdelete")]
 fn ObDereferenceObjectDeferDelete(k: &mut Kernel, object: GuestAddr) -> CallResult<Flow> {
-    object::note_given_back(k, object);
-    object::dereference_later(k, object)
+    object::dereference_for_driver(k, object, Deletion::Deferred)
 }

@@ -9,15 +9,12 @@ use nt_macros::export;
 use crate::{
     Activation, CallResult, Flow, GuestCall, GuestPtr, Kernel, Stop, exports, frame,
     ob::{self, Handle, ObjectAttributes, ObjectType, PreviousMode},
+    registers::RSP,
 };
 
 use super::create_thread;
 
 exports![PsCreateSystemThread, IoCreateSystemThread, PsTerminateSystemThread];
-
-const RSP: usize = 4;
-/// Room above the first frame of a stack, which the kernel's own start routine uses.
-const START_FRAME_BYTES: u64 = 0x100;
 
 /// What a driver asks of a new thread.
 struct Wish {
@@ -100,9 +97,7 @@ fn create(k: &mut Kernel, wish: Wish) -> CallResult<Result<ThreadId, NtStatus>> 
     let (object, tid) = (thread.object, thread.tid);
     thread.start = Some((routine, created));
     thread.regs = Registers { gs_base, ..Registers::new() };
-    if let Some(rsp) = thread.regs.gpr.get_mut(RSP) {
-        *rsp = thread.stack_high.0 - START_FRAME_BYTES;
-    }
+    thread.regs.gpr[RSP] = thread.first_rsp();
     thread.activations.push(Activation::Frame(Box::new(Starting { routine, context })));
     thread.wake = Some(0);
     // What the creator did so far comes before what the thread does.

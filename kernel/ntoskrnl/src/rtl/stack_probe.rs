@@ -5,18 +5,17 @@
 use guest_memory::GuestAddr;
 use nt_macros::export;
 
-use crate::{CallResult, Kernel, exports};
+use crate::{
+    CallResult, Kernel, exports,
+    registers::{RAX, RSP},
+};
 
 exports![__chkstk];
-
-const RAX: usize = 0;
-const RSP: usize = 4;
 
 /// Touches every page of the frame to come, from the top; its length is in rax, which stays.
 #[export(irql = .., ddi = "cpp/build/prolog-and-epilog")]
 fn __chkstk(k: &mut Kernel) -> CallResult<u64> {
-    let [size_bytes, rsp] = [RAX, RSP].map(|index| k.regs().gpr.get(index).copied());
-    let (size_bytes, rsp) = (size_bytes.unwrap_or_default(), rsp.unwrap_or_default());
+    let [size_bytes, rsp] = [RAX, RSP].map(|register| k.gpr(register));
     // The call pushed 8 bytes.
     let top = rsp.wrapping_add(8);
     let bottom = top.wrapping_sub(size_bytes);

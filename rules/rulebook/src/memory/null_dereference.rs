@@ -45,7 +45,8 @@ impl Monitor for NullDereference {
         if FaultClass::of(fault, at) == FaultClass::NullDereference
             && fault.outcome != FaultOutcome::Exception
         {
-            out.report(&NULL_DEREFERENCE, describe::place(fault));
+            let finding = out.report(&NULL_DEREFERENCE, describe::place(fault));
+            describe::no_buffer_history(finding, at);
         }
     }
 
@@ -54,10 +55,11 @@ impl Monitor for NullDereference {
             && FaultClass::of_escape(escape, at) == Some(FaultClass::NullDereference)
         {
             let what = describe::verb(kind);
-            out.report(
+            let finding = out.report(
                 &NULL_DEREFERENCE,
                 format!("{what} {address}, and no handler takes the exception"),
             );
+            describe::no_buffer_history(finding, at);
         }
     }
 }

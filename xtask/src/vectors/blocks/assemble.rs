@@ -26,6 +26,8 @@ enum Piece {
 pub(crate) struct Code {
     pieces: Vec<Piece>,
     labels: usize,
+    /// Places so many bytes behind the end.
+    beyond: Vec<(Label, usize)>,
 }
 
 /// Assembled code.
@@ -44,6 +46,13 @@ impl Code {
 
     pub(crate) fn place(&mut self, label: Label) {
         self.pieces.push(Piece::Place(label));
+    }
+
+    /// A place behind the end.
+    pub(crate) fn beyond(&mut self, distance_bytes: usize) -> Label {
+        let label = self.label();
+        self.beyond.push((label, distance_bytes));
+        label
     }
 
     pub(crate) fn instruction(&mut self, bytes: impl Into<Vec<u8>>) {
@@ -77,6 +86,9 @@ impl Code {
             at += piece.len();
         }
         let end = at;
+        for (Label(number), distance_bytes) in &self.beyond {
+            places[*number] = end + distance_bytes;
+        }
         let mut bytes = Vec::with_capacity(end);
         for piece in &self.pieces {
             match piece {
@@ -85,7 +97,8 @@ impl Code {
                 Piece::Distance { head, to: Label(to), tail } => {
                     bytes.extend(head);
                     let behind = bytes.len() + 4 + tail.len();
-                    let distance = places[*to].min(end) as i64 - behind as i64;
+                    let place = if places[*to] == usize::MAX { end } else { places[*to] };
+                    let distance = place as i64 - behind as i64;
                     bytes.extend((distance as i32).to_le_bytes());
                     bytes.extend(tail);
                 }
@@ -118,11 +131,14 @@ mod tests {
         code.instruction([0x90]);
         code.distance(&[0x0f, 0x85], head, &[]);
         code.distance(&[0xc6, 0x05], head, &[7]);
+        let beyond = code.beyond(0x10);
+        code.distance(&[0xe8], beyond, &[]);
         let assembled = code.assemble();
-        let jump_to_end = [0xe9, 14, 0, 0, 0];
+        let jump_to_end = [0xe9, 19, 0, 0, 0];
         let back = [0x0f, 0x85, 0xf9, 0xff, 0xff, 0xff];
         let store = [0xc6, 0x05, 0xf2, 0xff, 0xff, 0xff, 7];
-        assert_eq!(assembled.bytes, [&jump_to_end[..], &[0x90], &back, &store].concat());
-        assert_eq!(assembled.starts.into_iter().collect::<Vec<_>>(), [0, 5, 6, 12]);
+        let call = [0xe8, 16, 0, 0, 0];
+        assert_eq!(assembled.bytes, [&jump_to_end[..], &[0x90], &back, &store, &call].concat());
+        assert_eq!(assembled.starts.into_iter().collect::<Vec<_>>(), [0, 5, 6, 12, 19]);
     }
 }

@@ -15,6 +15,7 @@ use super::assemble::{Code, Label};
 use crate::vectors::{
     case::{Case, WINDOW, WINDOW_BYTES},
     generator::{Generator, POINTERS, Spared, program_draft},
+    kernel_calls::{CALL_BYTES, FIRST_CALL, KERNEL_CALLS},
     random::Random,
     templates::Templates,
 };
@@ -27,6 +28,10 @@ const CODE_BYTES_MAX: usize = 0x700;
 const COUNTERS: [u8; 2] = [6, 7];
 /// Lengths of stack frames.
 const FRAME_BYTES: [u8; 3] = [0x78, 0x40, 0x28];
+/// Bytes of arguments that a sub may take from the stack when it returns.
+const TAKEN_BYTES: [u8; 4] = [0, 0, 8, 16];
+/// MXCSR with other rounding, with denormal numbers as zeros, and with exceptions.
+const CONTROLS: [u32; 6] = [0x3f80, 0x5f80, 0x7f80, 0x9fc0, 0x1f80, 0x1d00];
 
 /// A block to run.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(crate) struct Block {
     pub(crate) stack: Range<u64>,
     /// Events between two stops of the clock.
     pub(crate) slice_events: u64,
+    /// Single steps behind such a stop.
+    pub(crate) steps: u32,
     /// Times that it runs, each time from the same state.
     pub(crate) rounds: u32,
 }
@@ -108,7 +115,15 @@ impl Blocks {
             is_in_sub: false,
             frames: 0,
             targets: Vec::new(),
+            taken: Vec::new(),
+            heads: Vec::new(),
         };
+        for _ in 0..subs {
+            let taken = writer.random.pick(&TAKEN_BYTES);
+            writer.taken.push(taken);
+            let head = (!is_native && writer.random.chance(40)).then(|| writer.code.label());
+            writer.heads.push(head);
+        }
         let length = 3 + writer.random.below(14);
         writer.body(length);
         // Behind the code the case ends.
@@ -136,6 +151,7 @@ impl Blocks {
             closed: Vec::new(),
             stack: 0..0,
             slice_events: u64::MAX,
+            steps: 0,
             rounds: 1,
         };
         if !is_native {
@@ -181,6 +197,14 @@ fn open(block: &mut Block, random: &mut Random) {
         block.stack = WINDOW + 0x600..WINDOW + 0xa00;
     }
     block.slice_events = if random.chance(50) { 1 + random.below(12) } else { 4000 };
+    block.steps = if random.chance(25) { 1 + random.below(4) as u32 } else { 0 };
+    if random.chance(8) {
+        // At the guard below the stack, or at what may not be written above it.
+        let (low, high) = (WINDOW, WINDOW + WINDOW_BYTES as u64);
+        let at = if random.chance(70) { low } else { high - 0x40 };
+        block.case.before.gpr[4] = at + 8 * random.below(24);
+        block.stack = if random.chance(50) { low..low + 0x400 } else { low..high };
+    }
     block.rounds = if random.chance(30) { 2 } else { 1 };
 }
 
@@ -202,6 +226,10 @@ struct Writer<'a> {
     frames: usize,
     /// Places inside instructions that may be changed.
     targets: Vec<Label>,
+    /// Bytes of arguments that each sub takes.
+    taken: Vec<u8>,
+    /// The immediate of the first instruction of each sub, if it may be changed.
+    heads: Vec<Option<Label>>,
 }
 
 impl Writer<'_> {
@@ -216,6 +244,10 @@ impl Writer<'_> {
                 38..=43 => self.frame(),
                 44..=46 if !self.is_native => self.change_code(),
                 47..=50 => self.define_flags(),
+                51 | 52 if !self.is_native => self.change_flags(),
+                53 | 54 if !self.is_native => self.change_controls(),
+                55..=57 if !self.is_native => self.call_kernel(),
+                58 | 59 => self.skip_if_none(),
                 _ => self.part(),
             }
         }
@@ -227,10 +259,11 @@ impl Writer<'_> {
             1 => &[Register::R14],
             _ => &[Register::R14, Register::R15],
         };
-        // Return addresses stay, unless what follows is nobody's business but the engines'.
+        // Return addresses stay: a loop of returns to addresses below counts no event, so that it
+        // has no end. Frames end where they began, unless that is the engines' business alone.
         let is_loose = !self.is_native && self.random.chance(10);
-        let is_stack_free = !self.is_in_sub || is_loose;
-        let is_rsp_free = !self.is_in_sub && self.frames == 0 || is_loose;
+        let is_stack_free = !self.is_in_sub;
+        let is_rsp_free = !self.is_in_sub && (self.frames == 0 || is_loose);
         let spared = Spared { registers, is_stack_free, is_rsp_free };
         let generator = match self.random.below(100) {
             0..=59 => &mut self.blocks.integer,
@@ -269,6 +302,69 @@ impl Writer<'_> {
         self.body(length);
         self.code.place(over);
         self.undefined |= before;
+    }
+
+    /// A branch on rcx over some of the code; no flag decides it.
+    fn skip_if_none(&mut self) {
+        let over = self.code.label();
+        self.code.instruction([0xe3, 5]);
+        self.code.distance(&[0xe9], over, &[]);
+        let before = self.undefined;
+        let length = 1 + self.random.below(2);
+        self.body(length);
+        self.code.place(over);
+        self.undefined |= before;
+    }
+
+    /// Flags by memory: the direction of strings, all that are tested, or one that asks for a stop
+    /// behind each instruction.
+    fn change_flags(&mut self) {
+        // What is undefined would be pushed.
+        self.define_flags();
+        let flags = self.random.pick(&[0x400_u32, 0x8d5, 0x41, 0x4_0000, 0x100, 0x895]);
+        // pushfq; or or xor dword [rsp], flags; popfq
+        let opcode = self.random.pick(&[0x0c, 0x34]);
+        self.code.instruction([0x9c]);
+        self.code.instruction([&[0x81, opcode, 0x24][..], &flags.to_le_bytes()].concat());
+        self.code.instruction([0x9d]);
+        self.undefined = 0;
+        if self.random.chance(70) {
+            let length = 1 + self.random.below(3);
+            self.body(length);
+        }
+        // cld, and the others as they may be.
+        self.code.instruction([0xfc]);
+    }
+
+    /// How SSE calculates.
+    fn change_controls(&mut self) {
+        let controls = self.random.pick(&CONTROLS).to_le_bytes();
+        // push 0; mov dword [rsp], controls; ldmxcsr [rsp]; pop rdx
+        self.code.instruction([0x6a, 0]);
+        self.code.instruction([&[0xc7, 0x04, 0x24][..], &controls].concat());
+        self.code.instruction([0x0f, 0xae, 0x14, 0x24]);
+        self.code.instruction([0x5a]);
+    }
+
+    /// A call into the trap range, directly, by r11 or by memory.
+    fn call_kernel(&mut self) {
+        let number = self.random.below(KERNEL_CALLS) as usize;
+        let to = self.code.beyond(FIRST_CALL as usize + CALL_BYTES as usize * number);
+        match self.random.below(4) {
+            0 => self.code.distance(&[0xe8], to, &[]),
+            1 | 2 => {
+                self.code.distance(&[0x4c, 0x8d, 0x1d], to, &[]);
+                self.code.instruction([0x41, 0xff, 0xd3]);
+            }
+            _ => {
+                self.code.distance(&[0x4c, 0x8d, 0x1d], to, &[]);
+                // mov [rbx+8], r11; call [rbx+8]
+                self.code.instruction([0x4c, 0x89, 0x5b, 8]);
+                self.code.instruction([0xff, 0x53, 8]);
+            }
+        }
+        self.undefined = STATUS;
+        self.define_flags();
     }
 
     /// A condition whose flags are defined, made so if necessary.
@@ -325,12 +421,26 @@ impl Writer<'_> {
         let Some(entries) = entry else {
             let over = self.code.label();
             self.code.distance(&lea, over, &[]);
-            self.code.instruction([0x41, 0xff, 0xe3]);
+            if self.random.chance(50) {
+                self.code.instruction([0x41, 0xff, 0xe3]);
+            } else {
+                // mov [rbx+0x18], r11; jmp [rbx+0x18]
+                self.code.instruction([0x4c, 0x89, 0x5b, 0x18]);
+                self.code.instruction([0xff, 0x63, 0x18]);
+            }
             self.code.place(over);
             self.undefined = STATUS;
             return;
         };
-        let entry = self.random.pick(entries);
+        let index = self.random.below(entries.len() as u64) as usize;
+        let (entry, number) = (entries[index], self.first_entry + index);
+        if let Some(head) = self.heads[number].filter(|_| self.random.chance(40)) {
+            let value = self.random.next() as u8;
+            self.code.distance(&[0xc6, 0x05], head, &[value]);
+        }
+        for _ in 0..self.taken[number] / 8 {
+            self.code.instruction([0x50 | self.random.pick(&[0_u8, 1, 2, 6, 7])]);
+        }
         match self.random.below(4) {
             0 | 1 => self.code.distance(&[0xe8], entry, &[]),
             2 => {
@@ -357,6 +467,9 @@ impl Writer<'_> {
         self.first_entry = number + 1;
         self.is_in_sub = true;
         self.undefined = STATUS;
+        if let Some(head) = self.heads[number] {
+            self.code.split(&[0xb8], head, [1, 2, 3, 4]);
+        }
         if self.random.chance(60) {
             self.define_flags();
         }
@@ -364,7 +477,10 @@ impl Writer<'_> {
         self.depth = COUNTERS.len();
         let length = 1 + self.random.below(6);
         self.body(length);
-        self.code.instruction([0xc3]);
+        match self.taken[number] {
+            0 => self.code.instruction([0xc3]),
+            taken => self.code.instruction([0xc2, taken, 0]),
+        }
         self.depth = 0;
     }
 
@@ -414,10 +530,12 @@ impl Writer<'_> {
     /// Push, something, pop.
     fn pair(&mut self) {
         let from = self.random.below(8) as u8;
-        match self.random.below(3) {
-            0 => self.code.instruction([0x6a, self.random.next() as u8]),
-            1 => self.code.instruction([0x50 | from]),
-            _ => self.code.instruction([0x41, 0x50 | from]),
+        match self.random.below(7) {
+            0 | 1 => self.code.instruction([0x6a, self.random.next() as u8]),
+            2 | 3 => self.code.instruction([0x50 | from]),
+            4 | 5 => self.code.instruction([0x41, 0x50 | from]),
+            // push [rbx+distance]
+            _ => self.code.instruction([0xff, 0x73, from * 8]),
         }
         self.frames += 1;
         if self.random.chance(60) {
@@ -426,7 +544,10 @@ impl Writer<'_> {
         self.frames -= 1;
         // rax, rcx, rdx, rsi, rdi or r8 to r11.
         let to = self.random.pick(&[0_u8, 1, 2, 6, 7]);
-        if self.random.chance(50) {
+        if self.random.chance(10) {
+            // pop [rbx+distance]
+            self.code.instruction([0x8f, 0x43, to * 8]);
+        } else if self.random.chance(50) {
             self.code.instruction([0x58 | to]);
         } else {
             self.code.instruction([0x41, 0x58 | to & 3]);

@@ -79,7 +79,7 @@ fn a_fully_specified_interrupt_is_one_of_the_device() {
         }
         assert_eq!(status, NtStatus::STATUS_SUCCESS);
         let object: u64 = k.read_scalar(into).unwrap();
-        assert_eq!(k.ke.interrupt(GuestAddr(object)).unwrap().synchronize_irql, Irql(6));
+        assert_eq!(k.ke.interrupt(GuestAddr(object)).unwrap().connection.synchronize_irql, Irql(6));
         disconnect(&mut k, version, object);
         assert!(!k.ke.is_connected(0x51));
     }
@@ -102,7 +102,7 @@ fn a_line_is_found_by_the_device() {
         k.set(at, PARAMETERS::SynchronizeIrql, wished).unwrap();
         assert_eq!(connect(&mut k, at), NtStatus::STATUS_SUCCESS);
         let object: u64 = k.read_scalar(into).unwrap();
-        let interrupt = *k.ke.interrupt(GuestAddr(object)).unwrap();
+        let interrupt = k.ke.interrupt(GuestAddr(object)).unwrap().connection;
         assert_eq!((interrupt.vector, interrupt.irql), (0x61, Irql(6)));
         assert_eq!(interrupt.synchronize_irql, Irql(irql));
         assert_eq!(interrupt.routine, GuestAddr(ROUTINE));
@@ -123,7 +123,7 @@ fn messages_have_a_table_and_lines_a_fallback() {
     assert_eq!(connect(&mut k, at), NtStatus::STATUS_SUCCESS);
     assert_eq!(k.get(at, PARAMETERS::Version), Ok(2));
     let object: u64 = k.read_scalar(into).unwrap();
-    assert_eq!(k.ke.interrupt(GuestAddr(object)).unwrap().routine, GuestAddr(FALLBACK));
+    assert_eq!(k.ke.interrupt(GuestAddr(object)).unwrap().connection.routine, GuestAddr(FALLBACK));
     disconnect(&mut k, 2, object);
     for (vector, irql) in [(0x71, 7), (0x81, 8)] {
         k.declare_line(line(vector, irql, LineKind::Message));
@@ -140,7 +140,7 @@ fn messages_have_a_table_and_lines_a_fallback() {
         assert_eq!(k.get(entry, IO_INTERRUPT_MESSAGE_INFO_ENTRY::Vector), Ok(vector));
         let object =
             GuestAddr(k.get(entry, IO_INTERRUPT_MESSAGE_INFO_ENTRY::InterruptObject).unwrap());
-        let interrupt = *k.ke.interrupt(object).unwrap();
+        let interrupt = k.ke.interrupt(object).unwrap().connection;
         assert_eq!((interrupt.message, interrupt.synchronize_irql), (Some(number), Irql(8)));
     }
     disconnect(&mut k, 3, table.0);
