@@ -168,7 +168,9 @@ fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) {
         // The run might stop inside a unit, and a unit is stored as a whole or not at all.
         return;
     }
-    let done = e.m.copy_run(e.who(), GuestAddr(to), GuestAddr(from), size_bytes) / W::LEN;
+    // By units: at an undefined byte no part of its unit has moved, which may overlap what is read.
+    let places = (GuestAddr(to), GuestAddr(from));
+    let done = e.m.copy_units(e.who(), places, size_bytes / W::LEN, W::LEN);
     e.r.gpr[RCX] -= done;
     e.r.gpr[RSI] = e.r.gpr[RSI].wrapping_add(done * W::LEN);
     e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);

@@ -433,3 +433,19 @@ fn repeated_string_instructions_show_what_they_touch_in_a_page() {
         assert_eq!(compared, [(0xffe, 1, Read), (0xfff, 1, Read), (0x1000, 1, Read)]);
     }
 }
+
+#[test]
+fn a_repeated_move_over_its_own_source_stops_before_the_unit_with_an_undefined_byte() {
+    let mut m = Machine::of(|a| {
+        a.mov(rsi, DATA + 3).unwrap();
+        a.mov(rdi, DATA).unwrap();
+        a.mov(ecx, 3).unwrap();
+        a.rep().movsq().unwrap();
+        a.ret().unwrap();
+    });
+    let bytes: Vec<u8> = (0..40).collect();
+    m.poke(DATA, &bytes);
+    m.m.set_state(GuestAddr(DATA + 15), 1, ByteState::UNDEFINED, None);
+    m.finish();
+    assert_eq!(m.peek::<24>(DATA).as_slice(), &bytes[3..27]);
+}
