@@ -152,20 +152,11 @@ fn movs<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
 /// Moves whole iterations as long as nothing special is in the way; the plain loop does the rest.
 fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) {
     let (from, to) = (source(e, op), e.r.gpr[RDI]);
-    // Units larger than the distance would repeat differently than bytes do.
-    let gap = to.wrapping_sub(from);
-    if gap != 0 && gap < W::LEN || e.r.gpr[RCX].saturating_mul(W::LEN) < 16 {
+    if e.r.gpr[RCX].saturating_mul(W::LEN) < 16 {
         return;
     }
     let size_bytes = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN) * W::LEN;
     if may_change_code(e, to, size_bytes) {
-        return;
-    }
-    if W::LEN > 1
-        && (e.m.check(e.who(), AccessKind::Read, GuestAddr(from), size_bytes).is_err()
-            || e.m.check(e.who(), AccessKind::Write, GuestAddr(to), size_bytes).is_err())
-    {
-        // The run might stop inside a unit, and a unit is stored as a whole or not at all.
         return;
     }
     // By units: at an undefined byte no part of its unit has moved, which may overlap what is read.
