@@ -169,8 +169,8 @@ pub(crate) struct Options {
     /// What callers do, as a script, instead of everything that the driver exposes (one driver).
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
-    /// Bound on the events of each run (calls of the kernel and taken backward jumps) [default:
-    /// 2000000].
+    /// Bound on the events of each run (calls of the kernel, jumps, calls and returns that do not
+    /// lead up) [default: 2000000].
     #[arg(long = "events", value_name = "N",
         value_parser = at_least_one)]
     pub(crate) limit_events: Option<u64>,

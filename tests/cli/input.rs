@@ -51,7 +51,7 @@ fn names_that_are_nearly_right_are_offered() {
 
 #[test]
 fn replays_take_no_option_that_the_token_holds() {
-    let token = "4.00000000.0.0.2";
+    let token = "5.00000000.0.0.2";
     for held in [["--seed", "3"], ["--processors", "1"], ["--profile", "strict"]] {
         check(&["replay", token, ZERO, held[0], held[1]], 2, &[held[0], "the token holds it"]);
     }

@@ -124,7 +124,7 @@ fn nonsense_is_explained() {
     check(&["check", "samples/zero.sys", "--without", "x"], 2, &["no rule is called `x`"]);
     check(&["replay", "what", "samples/zero.sys"], 2, &["not a replay token"]);
     check(&["replay", "9.1.1.1", "samples/zero.sys"], 2, &["version `9`"]);
-    check(&["replay", "4.00000000.0.0.2", "samples/zero.sys"], 2, &["another image"]);
+    check(&["replay", "5.00000000.0.0.2", "samples/zero.sys"], 2, &["another image"]);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn the_flawed_sample_is_shown_with_its_source() {
         "violation[user_buffer::unprobed_pointer]",
         "lib.rs:",
         "unsafe { (*data).priority }",
-        "bugcheck replay 4.",
+        "bugcheck replay 5.",
     ];
     check(&["check", "samples/priority_booster.sys"], 1, &words);
     check(&["check", "samples/priority_booster_guarded.sys"], 0, &["clean: "]);

@@ -296,7 +296,7 @@ mod tests {
 
     /// Says to this program that it is the worker of a test, and what it does wrong.
     const DEED: &str = "BUGCHECK_TEST_DEED";
-    const TOKEN: &str = "4.00000001.0.0.1";
+    const TOKEN: &str = "5.00000001.0.0.1";
 
     fn job() -> Job {
         Job { driver: Driver::from_bytes("a.sys", b"MZ".to_vec()), replay: None }

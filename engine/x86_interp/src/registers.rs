@@ -54,7 +54,8 @@ pub struct Compared {
     pub bits: u32,
 }
 
-/// The event clock: taken jumps and calls to an address not above their own.
+/// The event clock: taken jumps, calls and returns to an address not above their own, so that
+/// each loop counts.
 ///
 /// The owner adds import calls itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

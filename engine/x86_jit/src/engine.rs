@@ -537,10 +537,9 @@ impl Translator {
             }
             return Served::Go;
         }
-        // The branch is done; only its event may be left to count. A return has none, and a call
-        // that was to be served in place is counted.
-        let is_counted =
-            matches!(done, Done::Return(_)) || context.outcome == u64::from(Outcome::LEAVE);
+        // The branch is done; only its event may be left to count. A call that was to be served in
+        // place is counted.
+        let is_counted = context.outcome == u64::from(Outcome::LEAVE);
         context.left -= u64::from(!is_counted && target <= rip);
         r.rip = target;
         self.interpreter.arrive(target, true);

@@ -514,6 +514,34 @@ fn the_clock_stops_where_the_interpreter_stops() {
 }
 
 #[test]
+fn returns_count_unless_they_lead_up() {
+    let _alone = alone();
+    for limit_events in 1..20 {
+        let program = |a: &mut CodeAssembler| {
+            let (mut again, mut up, mut out) =
+                (a.create_label(), a.create_label(), a.create_label());
+            a.mov(ecx, 8).unwrap();
+            a.set_label(&mut again).unwrap();
+            a.lea(rax, qword_ptr(up)).unwrap();
+            a.push(rax).unwrap();
+            a.ret().unwrap();
+            a.set_label(&mut up).unwrap();
+            a.dec(ecx).unwrap();
+            a.je(out).unwrap();
+            a.lea(rax, qword_ptr(again)).unwrap();
+            a.push(rax).unwrap();
+            a.ret_1(0).unwrap();
+            a.set_label(&mut out).unwrap();
+            a.ret().unwrap();
+        };
+        let prepare = |machine: &mut Machine| machine.clock.limit_events = limit_events;
+        let (exit, machine) = both_with(program, prepare, STATUS);
+        assert_eq!(exit == Exit::ClockLimit, limit_events <= 7, "limit {limit_events}");
+        assert_eq!(machine.clock.events, limit_events.min(7));
+    }
+}
+
+#[test]
 fn code_that_changes_is_translated_again() {
     both(|a| {
         let (mut patch, mut again, mut done) =

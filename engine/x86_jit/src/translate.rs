@@ -242,7 +242,7 @@ impl Writer<'_> {
                 let raised = 8 + i64::from(extra);
                 let behind = std::mem::take(&mut self.e.owner.behind);
                 self.e.move_rsp(raised + i64::from(behind));
-                self.e.store_imm(Code::Mov_rm64_imm32, self.e.places.own(), 0);
+                self.note_own(ins);
                 self.indirect(ins, Done::Return(raised));
             }
             Class::String(strings) => self.string(ins, strings),

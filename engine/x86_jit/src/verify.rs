@@ -600,7 +600,6 @@ impl Walk<'_> {
                 }
                 operand == 0 && (is_borrowed || is_call)
             }
-            Code::Mov_rm64_imm32 => at(p.own()) && ins.immediate(1) == 0,
             Code::Cmp_rm64_r64 => at(p.own()),
             Code::Mov_r64_rm64 if register == Register::RCX && at(p.own()) => operand == 1,
             Code::Mov_r64_rm64 => {

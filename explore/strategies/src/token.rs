@@ -1,6 +1,6 @@
 //! The replay token: one line that names a run exactly.
 //!
-//! `4.<image>.<run>.<seed>.<processors>[.<deviations>[.<dropped>]]`: a version, eight hex digits of
+//! `5.<image>.<run>.<seed>.<processors>[.<deviations>[.<dropped>]]`: a version, eight hex digits of
 //! the image's SHA-256, the number of the script, the seed and the number of processors in base 36,
 //! deviations `kind_ordinal_answer` in base 36, joined by `-`, and the numbers of the script's
 //! requests that are left out, in base 36, joined by `-`. A kind from 256 on is a question that
@@ -35,12 +35,12 @@ pub struct ReplayToken {
 pub enum TokenError {
     /// Another form.
     #[error(
-        "not a replay token: expected `4.<image>.<run>.<seed>.<processors>`, \
+        "not a replay token: expected `5.<image>.<run>.<seed>.<processors>`, \
         optionally with deviations"
     )]
     Malformed,
     /// Another version.
-    #[error("the token has version `{found}`, this program reads version `4`")]
+    #[error("the token has version `{found}`, this program reads version `5`")]
     Version {
         /// What it says.
         found: String,
@@ -61,7 +61,7 @@ impl ReplayToken {
 }
 
 /// Raised whenever scripts or questions get other numbers.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 /// No run of ours has more; a token from a stranger must not cost much.
 const MAX_DEVIATIONS: usize = shrink::MOST_DEVIATIONS;
 const MAX_DROPPED: usize = 512;
@@ -199,14 +199,14 @@ mod tests {
             dropped: Vec::new(),
         };
         let text = token.to_string();
-        assert!(text.starts_with("4.00007f3a.1y.3w5e11264sgsf.8.1_10_1-"), "{text}");
+        assert!(text.starts_with("5.00007f3a.1y.3w5e11264sgsf.8.1_10_1-"), "{text}");
         assert_eq!(text.parse(), Ok(token));
         let less = ReplayToken { processors: 1, dropped: vec![1, 36], ..ReplayToken::default() };
-        assert_eq!(less.to_string(), "4.00000000.0.0.1..1-10");
-        assert_eq!("4.00000000.0.0.1..1-10".parse(), Ok(less));
+        assert_eq!(less.to_string(), "5.00000000.0.0.1..1-10");
+        assert_eq!("5.00000000.0.0.1..1-10".parse(), Ok(less));
         let plain = ReplayToken { image: 1, processors: 1, ..ReplayToken::default() };
-        assert_eq!(plain.to_string(), "4.00000001.0.0.1");
-        assert_eq!("4.00000001.0.0.1".parse(), Ok(plain));
+        assert_eq!(plain.to_string(), "5.00000001.0.0.1");
+        assert_eq!("5.00000001.0.0.1".parse(), Ok(plain));
         assert_eq!(base36(35), "z");
     }
 
@@ -222,33 +222,33 @@ mod tests {
         for text in [
             "",
             ".",
-            "4",
-            "4.2",
+            "5",
+            "5.2",
             "x.00000001.0.0.1",
-            "4.00000001.0.0",
-            "4.00000001.0.0.1.1_0_1.9.9",
+            "5.00000001.0.0",
+            "5.00000001.0.0.1.1_0_1.9.9",
         ] {
             check(text, malformed);
         }
         check("1.00000001.0.0", |e| matches!(e, TokenError::Version { .. }));
         check("17.what.ever", |e| matches!(e, TokenError::Version { .. }));
         for text in [
-            "4.0000001.0.0.1",
-            "4.+0000001.0.0.1",
-            "4.00000001.-1.0.1",
-            "4.00000001.zzzzzzzz.0.1",
-            "4.00000001.0.+1.1",
-            "4.00000001.0.zzzzzzzzzzzzzzzz.1",
-            "4.00000001.0.0.0",
-            "4.00000001.0.0.9",
-            "4.00000001.0.0.1.1_0",
-            "4.00000001.0.0.1.1_0_0",
-            "4.00000001.0.0.1.1_0_1_1",
-            "4.00000001.0.0.1.-",
-            "4.00000001.0.ä.1",
-            "4.00000001.0.0.1..2-1",
-            "4.00000001.0.0.1..1-1",
-            "4.00000001.0.0.1.1_0_1.zzzzzzzz",
+            "5.0000001.0.0.1",
+            "5.+0000001.0.0.1",
+            "5.00000001.-1.0.1",
+            "5.00000001.zzzzzzzz.0.1",
+            "5.00000001.0.+1.1",
+            "5.00000001.0.zzzzzzzzzzzzzzzz.1",
+            "5.00000001.0.0.0",
+            "5.00000001.0.0.9",
+            "5.00000001.0.0.1.1_0",
+            "5.00000001.0.0.1.1_0_0",
+            "5.00000001.0.0.1.1_0_1_1",
+            "5.00000001.0.0.1.-",
+            "5.00000001.0.ä.1",
+            "5.00000001.0.0.1..2-1",
+            "5.00000001.0.0.1..1-1",
+            "5.00000001.0.0.1.1_0_1.zzzzzzzz",
         ] {
             check(text, damaged);
         }

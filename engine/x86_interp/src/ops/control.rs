@@ -44,15 +44,13 @@ fn call_indirect(e: &mut Env<'_>, op: &Op) -> Done {
     e.jump(op, target)
 }
 
-/// A return is neither a jump nor a call: it counts no event.
 fn ret(e: &mut Env<'_>, op: &Op) -> Done {
     let top = e.r.gpr[4];
     let target = e.load::<u64>(top)?;
-    e.check_target(target)?;
-    e.r.rip = target;
+    let returned = e.jump(op, target)?;
     // `ret n` has its operand in the immediate; without operand that is 0.
     e.r.gpr[4] = top.wrapping_add(8).wrapping_add(op.imm & 0xffff);
-    Ok(Go::Indirect)
+    Ok(returned)
 }
 
 /// loop, loope, loopne with rcx or ecx.

@@ -185,6 +185,22 @@ fn clock_stops_between_instructions() {
 }
 
 #[test]
+fn a_loop_of_returns_ends_at_the_limit() {
+    let mut m = Machine::of(|a| {
+        let mut again = a.create_label();
+        a.set_label(&mut again).unwrap();
+        a.inc(ecx).unwrap();
+        a.lea(rax, qword_ptr(again)).unwrap();
+        a.push(rax).unwrap();
+        a.ret().unwrap();
+    });
+    let stack = m.r.gpr[4];
+    m.clock.limit_events = 5;
+    assert_eq!(m.run(), Exit::ClockLimit);
+    assert_eq!((m.r.gpr[1], m.r.gpr[4], m.r.rip, m.clock.events), (5, stack, CODE, 5));
+}
+
+#[test]
 fn breakpoints_stop_runs_not_steps() {
     let mut m = Machine::of(|a| {
         a.mov(eax, 1).unwrap();

@@ -52,7 +52,7 @@ fn calls_and_returns() {
         a.ret().unwrap();
     });
     assert_eq!(m.r.gpr[0], 36);
-    assert_eq!(m.clock.events, 0, "a call upwards is no event");
+    assert_eq!(m.clock.events, 1, "a call upwards is no event, its return is");
 }
 
 #[test]

@@ -259,11 +259,11 @@ impl Writer<'_> {
             1 => &[Register::R14],
             _ => &[Register::R14, Register::R15],
         };
-        // Return addresses stay: a loop of returns to addresses below counts no event, so that it
-        // has no end. Frames end where they began, unless that is the engines' business alone.
+        // Return addresses stay and frames end where they began, unless that is the engines'
+        // business alone.
         let is_loose = !self.is_native && self.random.chance(10);
-        let is_stack_free = !self.is_in_sub;
-        let is_rsp_free = !self.is_in_sub && (self.frames == 0 || is_loose);
+        let is_stack_free = !self.is_in_sub || is_loose;
+        let is_rsp_free = !self.is_in_sub && self.frames == 0 || is_loose;
         let spared = Spared { registers, is_stack_free, is_rsp_free };
         let generator = match self.random.below(100) {
             0..=59 => &mut self.blocks.integer,
