@@ -145,7 +145,7 @@ fn optimise(instructions: &[(Instruction, Op)]) -> Box<[Op]> {
         rest = instructions.get(..instructions.len() - 2).unwrap_or_default();
     }
     for (ins, op) in rest.iter().rev() {
-        let are_seen = ins.rflags_modified() & live & STATUS != 0;
+        let are_seen = may_set(ins) & live & STATUS != 0;
         let run = hot::specialise(ins, op, are_seen).unwrap_or(op.run);
         done.push(Op { run, ..*op });
         live = live & !always_set(ins) | ins.rflags_read();
@@ -155,6 +155,15 @@ fn optimise(instructions: &[(Instruction, Op)]) -> Box<[Op]> {
     }
     done.reverse();
     done.into_boxed_slice()
+}
+
+/// The status flags that an instruction may set. iced names none for a rotate through the carry by
+/// a multiple of its period; here that sets flags like any count that the mask does not make 0.
+pub(crate) fn may_set(ins: &Instruction) -> u32 {
+    let is_constant = ins.op1_kind() == OpKind::Immediate8;
+    let rotates = matches!(ins.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr)
+        && (!is_constant || ins.immediate8() & 31 != 0);
+    ins.rflags_modified() | if rotates { RflagsBits::CF | RflagsBits::OF } else { 0 }
 }
 
 /// The status flags that an instruction sets whatever its operands are. A shift by a count of zero

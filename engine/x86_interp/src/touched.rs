@@ -6,7 +6,7 @@ use std::ops::Range;
 use guest_memory::GuestMemory;
 use iced_x86::{CpuidFeature, Instruction, InstructionInfoFactory};
 
-use crate::{Registers, decode};
+use crate::{Registers, block::may_set, decode};
 
 /// A set of general and vector registers, with the status flags and the x87 unit as one each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Touched {
             if uses_x87(&ins) {
                 all |= X87;
             }
-            if ins.rflags_read() | ins.rflags_modified() != 0 {
+            if ins.rflags_read() | may_set(&ins) != 0 {
                 all |= FLAGS;
             }
             at = ins.next_ip();

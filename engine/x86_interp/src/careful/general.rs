@@ -14,6 +14,7 @@ use super::{
     label::{CF, FLAGS, Label, OF},
     look::{Look, Out},
 };
+use crate::block::may_set;
 
 /// iced's flag bits in the order of [`FLAGS`].
 const ICED_FLAGS: [u32; 6] = [
@@ -72,16 +73,13 @@ pub(super) fn general<L: Label>(look: &mut Look<'_, '_, L>) {
             look.outs.push(Out::Mem { at, size, label });
         }
     }
-    // A rotate through the carry by a multiple of its period is said to set no flag, but sets OF
-    // here.
     let rotates = matches!(look.ins.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr);
     if rotates {
         let bits = look.bits(0);
         let carry = look.labels.flags.get(CF).copied().unwrap_or(L::CLEAR);
         all = all.join(look.operand(0, bits).label.flood(1)).join(carry);
     }
-    let modified =
-        look.ins.rflags_modified() | if rotates { RflagsBits::CF | RflagsBits::OF } else { 0 };
+    let modified = may_set(look.ins);
     for (index, flag) in ICED_FLAGS.iter().enumerate() {
         debug_assert!(index <= OF && FLAGS.len() == ICED_FLAGS.len());
         if modified & flag != 0 {
