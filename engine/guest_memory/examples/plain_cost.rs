@@ -108,19 +108,19 @@ fn slow(m: &mut GuestMemory) {
             m.read(WHO, black_box(BASE), &mut into).expect("mapped");
         }
     });
-    timed("copy_run of 4096 bytes", 100, || {
+    timed("copy_units, bytes: 4096 bytes", 100, || {
         for _ in 0..100 {
-            assert_eq!(m.copy_run(WHO, BASE.add(65536 + 123), BASE, 4096), 4096);
+            assert_eq!(m.copy_units(WHO, (BASE.add(65536 + 123), BASE), 4096, 1), 4096);
         }
     });
-    timed("copy_run of 16 bytes", 100, || {
+    timed("copy_units, bytes: 16 bytes", 100, || {
         for _ in 0..100 {
-            assert_eq!(m.copy_run(WHO, BASE.add(65536), BASE, 16), 16);
+            assert_eq!(m.copy_units(WHO, (BASE.add(65536), BASE), 16, 1), 16);
         }
     });
-    timed("fill_run of 4096 bytes", 100, || {
+    timed("fill_units, bytes: 4096 bytes", 100, || {
         for _ in 0..100 {
-            assert_eq!(m.fill_run(WHO, BASE, 0, 4096), 4096);
+            assert_eq!(m.fill_units(WHO, BASE, &[0], 4096), 4096);
         }
     });
 }

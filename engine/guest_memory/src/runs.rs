@@ -9,25 +9,6 @@ use crate::{
 const UNIT_MAX: usize = 16;
 
 impl GuestMemory {
-    /// Copies up to `size_bytes` upwards, byte after byte as `rep movsb` does: [`copy_units`] of
-    /// one byte.
-    ///
-    /// [`copy_units`]: Self::copy_units
-    pub fn copy_run(
-        &mut self,
-        who: Accessor,
-        to: GuestAddr,
-        from: GuestAddr,
-        size_bytes: u64,
-    ) -> u64 {
-        self.copy_units(who, (to, from), size_bytes, 1)
-    }
-
-    /// Fills up to `size_bytes` with a defined byte: [`fill_units`](Self::fill_units) of one byte.
-    pub fn fill_run(&mut self, who: Accessor, at: GuestAddr, byte: u8, size_bytes: u64) -> u64 {
-        self.fill_units(who, at, &[byte], size_bytes)
-    }
-
     /// Copies up to `count` units of `unit_bytes` (1 to 16) upwards, one after the other as `rep
     /// movs` does, from the second address to the first. Stops before the first unit that has a
     /// byte objected to, a source byte with an undefined bit, or a target byte in a page from which

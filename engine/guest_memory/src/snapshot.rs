@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn long_copies_and_fills_come_back() {
-        comes_back(&mut memory(), |m| assert_eq!(m.fill_run(WHO, AT.add(100), 1, 5000), 5000));
+        comes_back(&mut memory(), |m| assert_eq!(m.fill_units(WHO, AT.add(100), &[1], 5000), 5000));
         comes_back(&mut memory(), |m| {
             m.store::<u32>(false, AT.0 + 4094, 0x0102_0304).unwrap();
-            assert_eq!(m.copy_run(WHO, AT.add(63), AT.add(4090), 130), 130);
+            assert_eq!(m.copy_units(WHO, (AT.add(63), AT.add(4090)), 130, 1), 130);
         });
         comes_back(&mut memory(), |m| {
             m.fill(WHO, AT, 1, 64).unwrap();

@@ -8,7 +8,7 @@
     reason = "register numbers are masked, operand numbers are literals"
 )]
 
-use guest_memory::{AccessKind, GuestAddr, PAGE_BYTES};
+use guest_memory::{GuestAddr, PAGE_BYTES};
 use x86_ops::{LazyKind, flags};
 
 use super::{Choice, Key, Table};
@@ -182,9 +182,7 @@ fn stos_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
 
 fn stos<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
     let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
-    let byte = e.reg::<u8>(0);
-    let is_one_byte = e.reg::<W>(0) == W::cut(byte.wrapping_mul(0x0101_0101_0101_0101));
-    if is_plain && is_one_byte && (op.extra.rep || op.extra.repne) && e.r.gpr[RCX] > 1 {
+    if is_plain && (op.extra.rep || op.extra.repne) && e.r.gpr[RCX] > 1 {
         fill_fast::<W>(e);
     }
     repeat(e, op, false, stos_once::<W>)
@@ -192,15 +190,13 @@ fn stos<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
 
 fn fill_fast<W: Word>(e: &mut Env<'_>) {
     let to = e.r.gpr[RDI];
-    let size_bytes = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN) * W::LEN;
-    if may_change_code(e, to, size_bytes) {
+    let count = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN);
+    if may_change_code(e, to, count * W::LEN) {
         return;
     }
-    if W::LEN > 1 && e.m.check(e.who(), AccessKind::Write, GuestAddr(to), size_bytes).is_err() {
-        return;
-    }
-    let [byte, ..] = e.r.gpr[0].to_le_bytes();
-    let done = e.m.fill_run(e.who(), GuestAddr(to), byte, size_bytes) / W::LEN;
+    let value = e.r.gpr[0].to_le_bytes();
+    let (unit, _) = value.split_at(usize::try_from(W::LEN).unwrap_or(value.len()));
+    let done = e.m.fill_units(e.who(), GuestAddr(to), unit, count);
     e.r.gpr[RCX] -= done;
     e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);
 }
