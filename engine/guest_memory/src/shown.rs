@@ -34,18 +34,22 @@ pub struct Revoked {
     /// The right to change the states of these frames without looking: some of their bytes must
     /// not be touched any more.
     pub states: Vec<FrameId>,
+    /// Whether there is any of this: asked behind each call that is served in place.
+    is_any: bool,
 }
 
 impl Revoked {
     pub(crate) const ALL: Self =
-        Self { all: true, pages: Vec::new(), stores: Vec::new(), states: Vec::new() };
+        Self { all: true, pages: Vec::new(), stores: Vec::new(), states: Vec::new(), is_any: true };
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        !self.all && self.pages.is_empty() && self.stores.is_empty() && self.states.is_empty()
+        !self.is_any
     }
 
+    /// Behind each addition.
     fn bound(&mut self) {
+        self.is_any = true;
         let longest = self.pages.len().max(self.stores.len()).max(self.states.len());
         self.all |= longest > MOST_NAMED;
     }

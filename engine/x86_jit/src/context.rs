@@ -39,10 +39,10 @@ pub(crate) struct Context {
     /// leads.
     pub(crate) own: u64,
     pub(crate) target: u64,
-    /// Addresses whose calls are served in place: the first, and how many bytes.
-    pub(crate) served_start: u64,
-    pub(crate) served_bytes: u64,
-    /// What serves them, and its arguments behind the context. Used only while `run` runs.
+    /// Where the call that is served in place comes back to, from the start of the cache.
+    pub(crate) back: u64,
+    /// What serves calls in place or declines them, and its arguments behind the context. Used
+    /// only while `run` runs.
     pub(crate) service: u64,
     pub(crate) serving: u64,
     pub(crate) memory: u64,
@@ -101,7 +101,7 @@ macro_rules! places {
     };
 }
 places!(gpr xmm mxcsr host_mxcsr flags entry host_rsp exit left one borrowed borrowed_rcx stack_low
-    stack_end overwritten return_to own target served_start served_bytes service serving memory
+    stack_end overwritten return_to own target back service serving memory
     services saved_rax saved_r10 saved_flags string_service string result outcome);
 
 impl Places {

@@ -191,6 +191,12 @@ impl Emit {
         }
     }
 
+    /// The status flags from al and ah, as `lahf` and `seto al` left them.
+    pub(crate) fn restore_flags(&mut self) {
+        self.push(Instruction::with2(Code::Add_AL_imm8, Register::AL, 0x7f));
+        self.simple(Code::Sahf);
+    }
+
     /// Goes to the landing of the guest address in r11. rcx is put away.
     pub(crate) fn jump_by_table(&mut self) {
         self.mov_imm64(Register::RCX, self.places.table_eighth());

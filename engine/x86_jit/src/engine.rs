@@ -14,7 +14,7 @@ use x86_interp::{Clock, Engine, Exit, Grant, Registers};
 use crate::{
     allow::LONGEST_FRAME_BYTES,
     context::TARGETS,
-    exits::{Done, Leave},
+    exits::{Done, Guess, Leave},
     faults::Faults,
     host::{
         CODE_BYTES, CodeMemory, STUB_BYTES, Token, Unavailable, has_segment_bases,
@@ -23,7 +23,7 @@ use crate::{
     serve::{Outcome, Services, Serving},
     signals,
     stubs::{self, Stubs},
-    translate::{Draft, Site, translate},
+    translate::{Draft, Entries, Site, translate},
     verify::{Claims, Rejected, Rules, verify},
     windows::Windows,
 };
@@ -61,6 +61,7 @@ struct Block {
     landing: u64,
     /// Where it ends.
     end: u64,
+    entries: Entries<u32>,
     faults: Faults,
 }
 
@@ -85,6 +86,8 @@ pub struct Translator {
     /// Host address of the block at a guest address.
     index: BTreeMap<u64, u64>,
     exits: Vec<Leave>,
+    /// Exits of calls, by where in the cache they come back to if they are served in place.
+    ways_back: BTreeMap<u64, usize>,
     /// Pages that translations rest on.
     pages: BTreeMap<u64, u64>,
     epoch: u64,
@@ -153,6 +156,7 @@ impl Translator {
             blocks: BTreeMap::new(),
             index: BTreeMap::new(),
             exits: Vec::new(),
+            ways_back: BTreeMap::new(),
             pages: BTreeMap::new(),
             epoch: 0,
             trapped_from: None,
@@ -376,7 +380,7 @@ impl Translator {
         self.put_registers(r, clock);
         serving.limit_events = clock.limit_events;
         // Rust calculates as its own control bits say.
-        let served = if r.mxcsr & MXCSR_CONTROL == PLAIN_MXCSR { self.trap.clone() } else { 0..0 };
+        let is_plain = r.mxcsr & MXCSR_CONTROL == PLAIN_MXCSR;
         let mut host = host;
         loop {
             self.windows.sync(m);
@@ -386,7 +390,7 @@ impl Translator {
             context.entry = host;
             context.fault = 0;
             context.outcome = u64::from(Outcome::DONE);
-            self.code.run(self.stubs.enter, &served, serving, m);
+            self.code.run(self.stubs.enter, is_plain, serving, m);
             if let Some(panic) = serving.panic.take() {
                 resume_unwind(panic);
             }
@@ -425,15 +429,14 @@ impl Translator {
 
     /// Serves an exit; `rip` is set. `Go` means that the interpreter runs the instruction there.
     fn serve(&mut self, r: &mut Registers, m: &mut GuestMemory) -> Served {
-        let number = self.code.context().exit & !u64::from(stubs::EXIT_OF_CALL.cast_unsigned());
-        let target = self.code.context().target;
-        if let Ok(number @ (stubs::EXIT_INDIRECT_LIMIT | stubs::EXIT_RETURNED | stubs::EXIT_NEXT)) =
-            i32::try_from(number)
-        {
-            return self.serve_stub(m, r, number, target);
-        }
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let leave = self.exits.get(index).copied();
+        let context = self.code.context();
+        let (exit, back, target) = (context.exit, context.back, context.target);
+        let index = match i32::try_from(exit) {
+            Ok(stubs::EXIT_NEXT) => return self.serve_next(m, r, target),
+            Ok(stubs::EXIT_OF_CALL) => self.ways_back.get(&back).copied(),
+            _ => usize::try_from(exit).ok(),
+        };
+        let leave = index.and_then(|index| self.exits.get(index)).copied();
         match leave.expect("code leaves by the exits that were made for it") {
             Leave::Step { rip } => {
                 r.rip = rip;
@@ -450,23 +453,14 @@ impl Translator {
                 self.interpreter.arrive(target, is_branch);
                 self.go_to(m, target, |this, host| this.patch(site, host))
             }
-            Leave::Indirect { rip, done } => self.serve_indirect(m, r, rip, done),
+            Leave::Indirect { rip, done, guess } => self.serve_indirect(m, r, rip, done, guess),
         }
     }
 
-    /// Serves an exit of the stubs, which lead on to `target`.
-    fn serve_stub(
-        &mut self,
-        m: &mut GuestMemory,
-        r: &mut Registers,
-        number: i32,
-        target: u64,
-    ) -> Served {
+    /// Goes on at `target` behind a string instruction.
+    fn serve_next(&mut self, m: &mut GuestMemory, r: &mut Registers, target: u64) -> Served {
         r.rip = target;
-        self.interpreter.arrive(target, number != stubs::EXIT_NEXT);
-        if number == stubs::EXIT_INDIRECT_LIMIT {
-            return Served::Exit(Exit::ClockLimit);
-        }
+        self.interpreter.arrive(target, false);
         // The block behind a string instruction is found in the table, too.
         self.go_to(m, target, |this, host| this.enter_target(target, host))
     }
@@ -507,7 +501,9 @@ impl Translator {
         r: &mut Registers,
         rip: u64,
         done: Done,
+        guess: Guess,
     ) -> Served {
+        let flushes = self.counts.flushes;
         let target = self.code.context().target;
         let is_trap = self.trap.contains(&target);
         let is_possible = GuestAddr(target).is_kernel_half() && GuestAddr(target).is_canonical();
@@ -537,10 +533,9 @@ impl Translator {
             }
             return Served::Go;
         }
-        // The branch is done; only its event may be left to count. A call that was to be served in
-        // place is counted.
-        let is_counted = context.outcome == u64::from(Outcome::LEAVE);
-        context.left -= u64::from(!is_counted && target <= rip);
+        // The branch is done; only its event may be left to count.
+        let is_event = target <= rip;
+        context.left -= u64::from(is_event);
         r.rip = target;
         self.interpreter.arrive(target, true);
         if context.left == 0 {
@@ -552,9 +547,23 @@ impl Translator {
                 if self.interpreter.pass(target) {
                     self.reach(target, host);
                 }
+                // A flush takes the guess with it.
+                if let Some(jump) = guess.jump
+                    && flushes == self.counts.flushes
+                {
+                    let Block { landing, entries, .. } = self.block(host);
+                    let entry = if is_event { entries.counted } else { entries.uncounted };
+                    let entry = landing + u64::from(entry);
+                    self.write_distance(jump, entry);
+                    self.write_guess(guess, target);
+                }
                 Served::Resume(host)
             }
             None => {
+                // The next call from here is served in place, if it goes to the same address.
+                if matches!(done, Done::Call { .. }) && !is_event {
+                    self.write_guess(guess, target);
+                }
                 self.trapped_from = Some(rip);
                 Served::Exit(Exit::Trap(GuestAddr(target)))
             }
@@ -612,6 +621,8 @@ impl Translator {
             stubs: self.stubs,
             state_adjust: state_adjust(self.thread_pointer),
             first_exit: u32::try_from(self.exits.len()).ok()?,
+            cache: self.code.start(),
+            served: Some(self.trap.start).filter(|_| !self.trap.is_empty()),
         };
         let (trap, breakpoints) = (self.trap.clone(), &self.breakpoints);
         let stops = |at: u64| trap.contains(&at) || breakpoints.contains(&at);
@@ -631,14 +642,25 @@ impl Translator {
             places: self.code.places(),
             stubs: self.stubs,
             state_adjust: state_adjust(self.thread_pointer),
+            cache: self.code.start(),
             is_block: &|host| self.blocks.contains_key(&host),
         };
         let links = draft.exits.iter().filter_map(|leave| match leave {
             Leave::Link { site, .. } => Some(*site),
+            Leave::Indirect { guess, .. } => guess.jump,
             _ => None,
         });
-        let links: Vec<u64> = links.collect();
-        let claims = Claims { body: draft.body, links: &links, faults: &draft.faults };
+        let guesses = draft.exits.iter().filter_map(|leave| match leave {
+            Leave::Indirect { guess, .. } if guess.constant != 0 => Some(guess.constant),
+            _ => None,
+        });
+        let Entries { body, counted, uncounted } = draft.entries;
+        let claims = Claims {
+            entries: &[body, counted, uncounted],
+            links: &links.collect::<Vec<u64>>(),
+            guesses: &guesses.collect::<Vec<u64>>(),
+            faults: &draft.faults,
+        };
         verify(&draft.bytes, at, &claims, &rules)
     }
 
@@ -648,12 +670,16 @@ impl Translator {
         }
         self.used = (self.used + draft.bytes.len()).next_multiple_of(16);
         self.counts.blocks += 1;
-        let Draft { bytes, body, exits, faults, pages } = draft;
-        let host = site.at + u64::from(body);
+        let Draft { bytes, entries, way_back, exits, faults, pages } = draft;
+        let host = site.at + u64::from(entries.body);
         let end = site.at + bytes.len() as u64;
+        if let Some((offset, exit)) = way_back {
+            let back = site.at - site.cache + u64::from(offset);
+            self.ways_back.insert(back, self.exits.len() + exit);
+        }
         self.exits.extend(exits);
         self.pages.extend(pages);
-        self.blocks.insert(host, Block { landing: site.at, end, faults });
+        self.blocks.insert(host, Block { landing: site.at, end, entries, faults });
         self.index.insert(rip, host);
         Some(host)
     }
@@ -676,9 +702,12 @@ impl Translator {
 
     /// Makes a block known to the stubs.
     fn enter_target(&mut self, rip: u64, host: u64) {
-        let landing = self.blocks.get(&host).map(|block| block.landing);
-        let landing = landing.expect("the block is there");
+        let landing = self.block(host).landing;
         self.set_target(rip, (rip, landing, host));
+    }
+
+    fn block(&self, host: u64) -> &Block {
+        self.blocks.get(&host).expect("the block is there")
     }
 
     fn set_target(&mut self, rip: u64, entry: (u64, u64, u64)) {
@@ -695,10 +724,26 @@ impl Translator {
     /// Lets a jump lead to a block.
     fn patch(&mut self, site: u64, host: u64) {
         assert!(self.blocks.contains_key(&host), "jumps lead to the start of blocks");
+        self.write_distance(site, host);
+    }
+
+    /// `site` is where the distance of a jump is that is to lead to a start or an entry of a block.
+    fn write_distance(&mut self, site: u64, to: u64) {
         let behind = site + 4;
-        let Ok(distance) = i32::try_from(host.wrapping_sub(behind).cast_signed()) else { return };
-        let offset = usize::try_from(site - self.code.start()).unwrap_or(usize::MAX);
-        self.code.write(offset, &distance.to_le_bytes());
+        let Ok(distance) = i32::try_from(to.wrapping_sub(behind).cast_signed()) else { return };
+        self.write_at(site, &distance.to_le_bytes());
+    }
+
+    /// An indirect branch guesses from now on that it leads to `target`.
+    fn write_guess(&mut self, guess: Guess, target: u64) {
+        if guess.constant != 0 {
+            self.write_at(guess.constant, &target.wrapping_neg().to_le_bytes());
+        }
+    }
+
+    fn write_at(&mut self, host: u64, bytes: &[u8]) {
+        let offset = usize::try_from(host - self.code.start()).unwrap_or(usize::MAX);
+        assert!(self.code.write(offset, bytes), "it lies in the cache");
     }
 
     /// Throws the translations away if code has changed.
@@ -723,6 +768,7 @@ impl Translator {
             self.set_target(rip, (0, self.stubs.miss, 0));
         }
         self.pages.clear();
+        self.ways_back.clear();
         self.exits.clear();
         // The first belong to the stubs.
         self.exits.resize(stubs::FIRST_EXIT, Leave::Step { rip: 0 });

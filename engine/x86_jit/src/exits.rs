@@ -11,7 +11,7 @@ pub(crate) enum Leave {
     /// A branch used up the clock.
     Limit { target: u64 },
     /// An indirect branch at `rip` found no code.
-    Indirect { rip: u64, done: Done },
+    Indirect { rip: u64, done: Done, guess: Guess },
 }
 
 /// What an indirect branch has done before it leads somewhere.
@@ -23,4 +23,14 @@ pub(crate) enum Done {
     Call { over_undefined: bool },
     /// So much was added to rsp.
     Return(i64),
+}
+
+/// Host addresses of what is changed where an indirect branch guesses its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Guess {
+    /// The negated guest address, in 8 bytes; 0 if nothing is guessed.
+    pub(crate) constant: u64,
+    /// The distance of the jump that is taken if it is right. A call has none: what is guessed
+    /// there are calls that are served in place.
+    pub(crate) jump: Option<u64>,
 }

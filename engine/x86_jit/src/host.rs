@@ -8,7 +8,6 @@ use std::{
     arch::asm,
     ffi::CStr,
     fmt,
-    ops::Range,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
@@ -19,7 +18,7 @@ use guest_memory::GuestMemory;
 
 use crate::{
     context::{Context, Places, TARGETS_ALIGN, Targets},
-    serve::{Serving, serve_string},
+    serve::{Serving, decline, serve_string},
     signals,
 };
 
@@ -329,20 +328,20 @@ impl CodeMemory {
 
     /// Calls the stub that enters the code; returns when the code leaves.
     ///
-    /// Containment rests on the verifier: only stubs and verified blocks are in the cache. Calls of
-    /// `served` addresses go to whoever serves them, with the context and the last two arguments.
+    /// Containment rests on the verifier: only stubs and verified blocks are in the cache. Calls
+    /// that are served in place go to whoever serves them, with the context and the last two
+    /// arguments; without `is_plain`, Rust would calculate otherwise, and none is served.
     pub(crate) fn run(
         &mut self,
         enter: u64,
-        served: &Range<u64>,
+        is_plain: bool,
         serving: &mut Serving<'_>,
         memory: &mut GuestMemory,
     ) {
-        let (function, services) = serving.by.unwrap_or_default();
+        let declines = || ((decline as *const ()).expose_provenance() as u64, 0);
+        let (function, services) = serving.by.filter(|_| is_plain).unwrap_or_else(declines);
         let context = self.context();
         context.one = 1;
-        context.served_start = served.start;
-        context.served_bytes = if function == 0 { 0 } else { served.end - served.start };
         (context.service, context.services) = (function, services);
         context.string_service = (serve_string as *const ()).expose_provenance() as u64;
         context.serving = (&raw mut *serving).expose_provenance() as u64;

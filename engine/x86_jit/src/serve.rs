@@ -186,6 +186,12 @@ pub(crate) extern "win64" fn serve<S: Services>(
     value
 }
 
+/// Serves no call: it is left to the owner.
+pub(crate) extern "win64" fn decline(context: &mut Context) -> u64 {
+    context.outcome = u64::from(Outcome::LEAVE);
+    0
+}
+
 /// Carries out a string instruction upwards, as far as nothing is in the way: an objection, an
 /// undefined byte to be read, code to be changed. The registers say how far it came.
 pub(crate) extern "win64" fn serve_string(

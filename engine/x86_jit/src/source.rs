@@ -31,7 +31,7 @@ pub(crate) enum End {
 pub(crate) struct Step {
     pub(crate) ins: Instruction,
     pub(crate) class: Class,
-    /// Live where a direct branch goes if taken.
+    /// Live where a direct branch goes if taken, and behind an indirect call.
     pub(crate) taken: Live,
 }
 
@@ -71,6 +71,7 @@ pub(crate) fn read(m: &mut GuestMemory, start: u64, stops: impl Fn(u64) -> bool)
         }
         let taken = match class {
             Class::Jump | Class::Call | Class::Conditional => live_at(m, target, &mut pages),
+            Class::CallIndirect => live_at(m, ins.next_ip(), &mut pages),
             _ => UNKNOWN,
         };
         code.push(Step { ins, class, taken });

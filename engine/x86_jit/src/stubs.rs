@@ -17,9 +17,11 @@ pub(crate) struct Stubs {
     pub(crate) exit: u64,
     /// Returns from `enter`; the guest's registers were saved by the signal handler.
     pub(crate) fault: u64,
-    /// The guest address in r11 has no landing: serves a call that is served in place, or leaves by
-    /// the exit whose number was stored. r11 and rcx are put away, and the context says how the
-    /// branch is counted and, of a call, where it returns to.
+    /// Serves the call to the guest address in r11 in place, and goes on at the way back whose
+    /// place in the cache was stored. r11 and rcx are put away.
+    pub(crate) serve: u64,
+    /// The guest address in r11 has no landing: leaves by the exit whose number was stored. r11 and
+    /// rcx are put away, and the context says how the branch is counted.
     pub(crate) miss: u64,
     /// Carries out the string instruction whose form is in the context and goes on at the guest
     /// address in r11; r11 and rcx are put away in the same way. The last of the stubs, and the
@@ -30,16 +32,12 @@ pub(crate) struct Stubs {
 /// What a call overwrites with its return address is kept here until the target is known.
 pub(crate) const OVERWRITTEN: Register = Register::MM2;
 
-/// The exit number of an indirect branch that used up the clock.
-pub(crate) const EXIT_INDIRECT_LIMIT: i32 = 0;
-/// There is no code behind a call that was served.
-pub(crate) const EXIT_RETURNED: i32 = 1;
+/// The exit number of a call that was not served in place: it is that with the way back.
+pub(crate) const EXIT_OF_CALL: i32 = 0;
 /// There is no code behind a string instruction.
-pub(crate) const EXIT_NEXT: i32 = 2;
+pub(crate) const EXIT_NEXT: i32 = 1;
 /// Numbers below this are those of the stubs.
-pub(crate) const FIRST_EXIT: usize = 3;
-/// In the number of an exit: it is that of a call, which may be served in place.
-pub(crate) const EXIT_OF_CALL: i32 = 1 << 30;
+pub(crate) const FIRST_EXIT: usize = 2;
 
 const GPR: [Register; 16] = [
     Register::RAX,
@@ -63,6 +61,10 @@ const GPR: [Register; 16] = [
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 
+/// Home space for what the stubs call. Six registers and a return address are above: a multiple
+/// of 16.
+const HOME: i64 = 0x28;
+
 /// The register with this number.
 pub(crate) fn gpr(number: u8) -> Register {
     *GPR.get(usize::from(number)).unwrap_or(&Register::None)
@@ -82,6 +84,8 @@ pub(crate) fn assemble(
     let back = exit(&mut e);
     starts.push(back);
     starts.push(e.next());
+    serve(&mut e, at);
+    starts.push(e.next());
     miss(&mut e);
     starts.push(e.next());
     string(&mut e, state_adjust);
@@ -94,8 +98,9 @@ pub(crate) fn assemble(
         enter: address(0),
         exit: address(1),
         fault: address(2),
-        miss: address(3),
-        string: address(4),
+        serve: address(3),
+        miss: address(4),
+        string: address(5),
     };
     Ok((assembled, stubs))
 }
@@ -109,6 +114,7 @@ fn enter(e: &mut Emit) {
     for register in KEPT {
         e.push(Instruction::with1(Code::Push_r64, register));
     }
+    e.move_rsp(-HOME);
     e.store(Code::Mov_rm64_r64, p.host_rsp(), Register::RSP);
     e.on_field(Code::Stmxcsr_m32, p.host_mxcsr());
     e.on_field(Code::Ldmxcsr_m32, p.mxcsr());
@@ -118,17 +124,11 @@ fn enter(e: &mut Emit) {
     }
     e.load_count();
     e.load(Code::Mov_r64_rm64, Register::RAX, p.flags());
-    restore_flags(e);
+    e.restore_flags();
     for (number, register) in (0..).zip(GPR) {
         e.load(Code::Mov_r64_rm64, register, p.gpr() + 8 * number);
     }
     e.on_field(Code::Jmp_rm64, p.entry());
-}
-
-/// From al and ah, as `lahf` and `seto al` left them.
-fn restore_flags(e: &mut Emit) {
-    e.push(Instruction::with2(Code::Add_AL_imm8, Register::AL, 0x7f));
-    e.simple(Code::Sahf);
 }
 
 fn save_flags(e: &mut Emit) {
@@ -153,6 +153,7 @@ fn exit(e: &mut Emit) -> usize {
     e.store_count();
     e.simple(Code::Emms);
     e.load(Code::Mov_r64_rm64, Register::RSP, p.host_rsp());
+    e.move_rsp(HOME);
     e.on_field(Code::Ldmxcsr_m32, p.host_mxcsr());
     for register in KEPT.into_iter().rev() {
         e.push(Instruction::with1(Code::Pop_r64, register));
@@ -169,7 +170,7 @@ fn give_back(e: &mut Emit) {
 
 fn give_flags_back(e: &mut Emit) {
     e.load(Code::Mov_r64_rm64, Register::RAX, e.places.saved_flags());
-    restore_flags(e);
+    e.restore_flags();
 }
 
 /// What is put away while Rust runs on its own stack, below what `enter` pushed: the general
@@ -195,8 +196,6 @@ fn call_rust(e: &mut Emit, function: u64, registers: usize) {
         e.store(Code::Movaps_xmmm128_xmm, field, xmm(number));
     }
     e.load(Code::Mov_r64_rm64, Register::RSP, p.host_rsp());
-    // Home space, and six registers and a return address are above: a multiple of 16.
-    e.move_rsp(-0x28);
     e.load(Code::Lea_r64_m, Register::RCX, p.context);
     e.load(Code::Mov_r64_rm64, Register::RDX, p.serving());
     e.load(Code::Mov_r64_rm64, Register::R8, p.memory());
@@ -221,48 +220,40 @@ fn put_flags_away(e: &mut Emit) {
     e.store(Code::Mov_rm64_r64, p.saved_flags(), Register::RAX);
 }
 
-/// The guest address in r11 is in no landing.
+/// Serves the call to the guest address in r11, or leaves with the registers as they were.
 ///
-/// A call is served in place if its target is one of those that are; everything else leaves with
-/// the registers as they were. Rust runs on its own stack, below what `enter` pushed. What a
-/// `win64` function keeps is not saved. The control bits of MXCSR are Rust's, or nothing would be
-/// served.
-fn miss(e: &mut Emit) {
+/// Rust runs on its own stack, below what `enter` pushed. What a `win64` function keeps is not
+/// saved. The control bits of MXCSR are Rust's, or every call is declined. The way back restores
+/// the flags if anybody reads them; else they are those of the last comparison here.
+fn serve(e: &mut Emit, cache: u64) {
     let p = e.places;
-    let (none, go, leave) = (e.label(), e.label(), e.label());
+    let leave = e.label();
     put_flags_away(e);
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, Register::R11));
-    e.load(Code::Sub_r64_rm64, Register::RAX, p.served_start());
-    e.load(Code::Cmp_r64_rm64, Register::RAX, p.served_bytes());
-    e.branch(Code::Jae_rel32_64, none);
-    e.store_imm(Code::Test_rm32_imm32, p.exit(), EXIT_OF_CALL);
-    e.branch(Code::Je_rel32_64, none);
-    e.load(Code::Cmp_r64_rm64, Register::R11, p.own());
-    e.branch(Code::Ja_rel32_64, go);
-    e.count();
-    e.test_count();
-    e.branch(Code::Jne_rel32_64, go);
-    e.store_imm(Code::Mov_rm32_imm32, p.exit(), EXIT_INDIRECT_LIMIT);
-    e.branch(Code::Jmp_rel32_64, none);
-    e.place(go);
     e.store(Code::Mov_rm64_r64, p.target(), Register::R11);
     e.store(Code::Mov_rm64_r64, p.saved_r10(), Register::R10);
     call_rust(e, p.service(), SERVED_BY_CALLS);
     e.store_imm(Code::Cmp_rm32_imm8, p.outcome(), 0);
     e.branch(Code::Jne_rel32_64, leave);
     e.move_rsp(8);
-    // The value goes by register: through memory it would be late.
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R10, Register::RAX));
-    give_flags_back(e);
-    e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, Register::R10));
-    go_on(e, EXIT_RETURNED);
+    // The value is in rax already: through memory it would be late.
+    e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
+    e.load(Code::Mov_r32_rm32, Register::ECX, p.back());
+    e.load(Code::Lea_r64_m, Register::R11, cache);
+    e.add_without_flags(Register::RCX, Register::R11);
+    e.push(Instruction::with1(Code::Jmp_rm64, Register::RCX));
     e.place(leave);
     e.store(Code::Mov_rm64_r64, p.result(), Register::RAX);
     e.load(Code::Mov_r64_rm64, Register::R10, p.saved_r10());
     e.load(Code::Mov_r64_rm64, Register::R11, p.target());
-    e.place(none);
+    e.store_imm(Code::Mov_rm32_imm32, p.exit(), EXIT_OF_CALL);
     give_flags_back(e);
     e.load(Code::Mov_r64_rm64, Register::RAX, p.saved_rax());
+    // It goes on as a call whose target has no landing.
+}
+
+/// The guest address in r11 is in no landing.
+fn miss(e: &mut Emit) {
+    let p = e.places;
     e.store(Code::Mov_rm64_r64, p.target(), Register::R11);
     e.store(Code::Movq_mmm64_mm, p.overwritten(), OVERWRITTEN);
     give_back(e);

@@ -4,21 +4,22 @@
 //! the instruction, up to borrowed registers that the owner of each host instruction names.
 
 mod checks;
+mod indirect;
 
 use guest_memory::{GuestAddr, GuestMemory};
-use iced_x86::{Code, IcedError, Instruction, MemoryOperand, OpKind, Register};
+use iced_x86::{Code, IcedError, Instruction, OpKind, Register};
 
 use crate::{
     allow::{Class, Strings, is_pure_store},
     context::Places,
     emit::{Emit, Label, Owner},
-    exits::{Done, Leave},
+    exits::{Guess, Leave},
     faults::Faults,
     flags::Live,
     hoist::{checks_before, piece_read},
     operand::{Known, Operand, stack_operand},
     source::{End, Step, read},
-    stubs::{EXIT_OF_CALL, OVERWRITTEN, Stubs, gpr},
+    stubs::{Stubs, gpr},
 };
 
 /// What a block is made for.
@@ -32,14 +33,31 @@ pub(crate) struct Site {
     pub(crate) state_adjust: i64,
     /// Number of the block's first exit.
     pub(crate) first_exit: u32,
+    /// Host address of the code cache.
+    pub(crate) cache: u64,
+    /// The first address whose calls may be served in place.
+    pub(crate) served: Option<u64>,
+}
+
+/// Where others enter a block that starts with its landing: offsets of instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entries<T> {
+    /// Behind the landing.
+    pub(crate) body: T,
+    /// Inside of it, for indirect branches that have guessed right: r11 and rcx are put away, and
+    /// the event is to be counted or not.
+    pub(crate) counted: T,
+    pub(crate) uncounted: T,
 }
 
 /// A translated block.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) bytes: Vec<u8>,
-    /// Where the block begins behind its landing.
-    pub(crate) body: u32,
+    pub(crate) entries: Entries<u32>,
+    /// Offset of the way back from a call that was served in place, with the number of the call's
+    /// exit in the block.
+    pub(crate) way_back: Option<(u32, usize)>,
     pub(crate) exits: Vec<Leave>,
     pub(crate) faults: Faults,
     /// Pages that the translation rests on, with their versions.
@@ -63,7 +81,7 @@ enum ColdKind {
     /// A store into undefined bytes: the bytes become defined.
     Define { operand: Operand, store: Instruction, back: Label, rip: u64 },
     /// An indirect branch to this address is an event.
-    Event { target: u64, back: Label },
+    Event { target: u64, back: Label, keeps: bool },
 }
 
 /// Translates the block at `start`, which ends before any address that `stops` names.
@@ -83,9 +101,13 @@ pub(crate) fn translate(
         known: Known::default(),
         ahead: Vec::new(),
         piece: None,
+        entries: Entries::default(),
+        guesses: Vec::new(),
+        backs: Vec::new(),
+        way_back: 0,
     };
     writer.landing(start, source.before.first().is_none_or(|live| live.kept != 0));
-    let body = writer.e.next();
+    writer.entries.body = writer.e.next();
     let mut starts = Vec::new();
     let numbered = source.code.iter().zip(&source.before).enumerate();
     for (number, (step, live)) in numbered {
@@ -102,14 +124,14 @@ pub(crate) fn translate(
     writer.catch_up();
     writer.e.owner = Owner::of(u16::try_from(source.code.len()).unwrap_or(u16::MAX));
     let (End::Step(next) | End::Cut(next)) = source.end else {
-        return writer.finish(m, body, starts, &source.pages).ok();
+        return writer.finish(m, starts, &source.pages).ok();
     };
     starts.push((next, writer.e.next()));
     match source.end {
         End::Step(rip) => writer.leave(Leave::Step { rip }),
         _ => writer.link(next, false),
     }
-    writer.finish(m, body, starts, &source.pages).ok()
+    writer.finish(m, starts, &source.pages).ok()
 }
 
 struct Writer<'a> {
@@ -125,59 +147,14 @@ struct Writer<'a> {
     ahead: Vec<Operand>,
     /// What it reads, with what instructions behind it read beside that.
     piece: Option<Operand>,
-}
-
-/// Where indirect branches arrive.
-impl Writer<'_> {
-    /// Indirect branches know 16 bits of where they lead; the landing compares the rest, which is
-    /// in r11, and counts the event that a branch to its own address or below is. No flag changes
-    /// before it is known that this is the target, and none that the block does not set anyhow.
-    fn landing(&mut self, start: u64, keeps: bool) {
-        let p = self.e.places;
-        self.e.owner.borrowed = u8::try_from(Register::R11.number()).ok();
-        self.e.owner.has_rcx = true;
-        let (hit, go, event) = (self.e.label(), self.e.label(), self.e.label());
-        self.e.mov_imm64(Register::RCX, start.wrapping_neg());
-        self.e.add_without_flags(Register::RCX, Register::R11);
-        self.e.branch(Code::Jrcxz_rel8_64, hit);
-        self.e.jump_out(self.site.stubs.miss);
-        self.e.place(hit);
-        if keeps {
-            let counts = self.e.label();
-            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.own());
-            self.e.branch(Code::Jrcxz_rel8_64, go);
-            // Both addresses are in the kernel half, so that the top byte of the difference is its
-            // sign.
-            self.e.mov_imm64(Register::R11, start.wrapping_neg());
-            self.e.add_without_flags(Register::RCX, Register::R11);
-            self.e.push(Instruction::with1(Code::Bswap_r64, Register::RCX));
-            self.e.push(Instruction::with2(Code::Movzx_r32_rm8, Register::ECX, Register::CL));
-            self.e.branch(Code::Jrcxz_rel8_64, counts);
-            self.e.branch(Code::Jmp_rel32_64, go);
-            self.e.place(counts);
-            self.e.branch(Code::Jmp_rel32_64, event);
-        } else {
-            self.e.store(Code::Cmp_rm64_r64, p.own(), Register::R11);
-            self.e.branch(Code::Jae_rel32_64, event);
-        }
-        let kind = ColdKind::Event { target: start, back: go };
-        self.cold.push(Cold { label: event, owner: self.e.owner, kind });
-        self.e.place(go);
-        self.give_back(Register::R11);
-        self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
-        self.e.owner.has_rcx = false;
-    }
-
-    /// Counts an indirect branch to `target`.
-    fn event(&mut self, target: u64, back: Label) {
-        let limit = self.e.label();
-        self.e.count();
-        self.e.count_to_rcx();
-        self.e.branch(Code::Jrcxz_rel8_64, limit);
-        self.e.branch(Code::Jmp_rel32_64, back);
-        self.e.place(limit);
-        self.leave(Leave::Limit { target });
-    }
+    /// Numbers of instructions where others enter.
+    entries: Entries<usize>,
+    /// Guesses of indirect branches: number of the exit, of the instruction with the constant, and
+    /// of the jump that is taken if it is right.
+    guesses: Vec<(usize, usize, Option<usize>)>,
+    /// Instructions that tell the stub the way back from a call, and where that begins.
+    backs: Vec<usize>,
+    way_back: usize,
 }
 
 /// Whole instructions.
@@ -232,21 +209,11 @@ impl Writer<'_> {
                 self.push_return(ins, keeps);
                 self.count_and_link(ins, ins.near_branch_target(), taken);
             }
-            Class::Return(extra) => {
-                let operand = stack_operand(0);
-                self.put_rcx_away();
-                if !self.known.covers(&operand) {
-                    self.look(ins, &operand);
-                }
-                self.load_target(&operand);
-                let raised = 8 + i64::from(extra);
-                let behind = std::mem::take(&mut self.e.owner.behind);
-                self.e.move_rsp(raised + i64::from(behind));
-                self.note_own(ins);
-                self.indirect(ins, Done::Return(raised));
-            }
+            Class::Return(extra) => self.return_from(ins, extra),
             Class::String(strings) => self.string(ins, strings),
-            Class::JumpIndirect | Class::CallIndirect => self.branch_indirect(ins, class),
+            Class::JumpIndirect | Class::CallIndirect => {
+                self.branch_indirect(ins, class, taken.kept != 0);
+            }
         }
     }
 
@@ -346,104 +313,6 @@ impl Writer<'_> {
         self.e.copy(ins);
     }
 
-    /// The target goes to r11. Flags are kept throughout, since nobody knows who reads them there:
-    /// states are looked at in rcx, which is put away for all of the sequence.
-    fn branch_indirect(&mut self, ins: &Instruction, class: Class) {
-        if ins.op0_kind() == OpKind::Register {
-            self.borrow(Register::R11);
-            let from = ins.op0_register();
-            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
-            self.put_rcx_away();
-        } else if ins.is_ip_rel_memory_operand() {
-            self.borrow(Register::R11);
-            self.e.mov_imm64(Register::R11, ins.memory_displacement64());
-            self.put_rcx_away();
-            let operand = Operand { base: Register::R11, ..Operand::of(ins) };
-            self.look(ins, &operand);
-            let from = self.data(&operand);
-            self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
-        } else {
-            let operand = Operand::of(ins);
-            if [operand.base, operand.index].contains(&Register::RCX) {
-                self.check_load(ins, &operand, true);
-                self.load_target(&operand);
-                self.put_rcx_away();
-            } else {
-                self.put_rcx_away();
-                if !self.known.covers(&operand) {
-                    self.look(ins, &operand);
-                }
-                self.load_target(&operand);
-            }
-        }
-        if class == Class::JumpIndirect {
-            self.note_own(ins);
-            self.indirect(ins, Done::Jump);
-            return;
-        }
-        let operand = stack_operand(-8);
-        let is_undefined = self.e.label();
-        self.cold.push(Cold {
-            label: is_undefined,
-            owner: self.e.owner,
-            kind: ColdKind::Call { ins: *ins },
-        });
-        self.look_or(&operand, is_undefined);
-        self.finish_call(ins, false);
-    }
-
-    /// A call whose return address goes to bytes that are not all defined: if they are all
-    /// undefined, they become defined.
-    fn call_undefined(&mut self, ins: &Instruction) {
-        let operand = stack_operand(-8);
-        let (define, cold) = (self.e.label(), self.cold_leave(Leave::Step { rip: ins.ip() }));
-        let states = self.states(&operand);
-        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, states));
-        let more = MemoryOperand::with_base_displ(Register::RCX, 1);
-        self.e.push(Instruction::with2(Code::Lea_r64_m, Register::RCX, more));
-        self.e.branch(Code::Jrcxz_rel8_64, define);
-        self.e.branch(Code::Jmp_rel32_64, cold);
-        self.e.place(define);
-        self.finish_call(ins, true);
-    }
-
-    /// Pushes the return address over bytes that may be touched, and goes to the target in r11.
-    /// What was there is kept, for targets that the processor objects to.
-    fn finish_call(&mut self, ins: &Instruction, over_undefined: bool) {
-        let p = self.e.places;
-        let operand = stack_operand(-8);
-        let to = self.data(&operand);
-        // Not through a general register to memory: then processors let the next call wait for it.
-        self.e.push(Instruction::with2(Code::Movq_mm_mmm64, OVERWRITTEN, to));
-        self.e.mov_imm64(Register::RCX, ins.next_ip());
-        self.e.push(Instruction::with2(Code::Mov_rm64_r64, to, Register::RCX));
-        self.e.store(Code::Mov_rm64_r64, p.return_to(), Register::RCX);
-        if over_undefined {
-            let states = self.states(&operand);
-            self.e.push(Instruction::with2(Code::Mov_rm64_imm32, states, 0));
-        }
-        self.note_own(ins);
-        self.e.move_rsp(-8);
-        self.indirect(ins, Done::Call { over_undefined });
-    }
-
-    /// The branch is an event unless it leads above its own address.
-    fn note_own(&mut self, ins: &Instruction) {
-        let p = self.e.places;
-        self.e.mov_imm64(Register::RCX, ins.ip());
-        self.e.store(Code::Mov_rm64_r64, p.own(), Register::RCX);
-    }
-
-    /// Goes on at the guest address in r11. It and rcx are borrowed.
-    fn indirect(&mut self, ins: &Instruction, done: Done) {
-        let p = self.e.places;
-        let call = if matches!(done, Done::Call { .. }) { EXIT_OF_CALL } else { 0 };
-        let number = self.exit_number(Leave::Indirect { rip: ins.ip(), done });
-        self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number | call);
-        self.e.jump_by_table();
-        self.e.owner = Owner::of(self.e.owner.guest);
-    }
-
     /// Rust does what it can of the instruction; the interpreter does the rest.
     fn string(&mut self, ins: &Instruction, strings: Strings) {
         let p = self.e.places;
@@ -455,33 +324,6 @@ impl Writer<'_> {
         self.e.store_imm(Code::Mov_rm32_imm32, p.exit(), number);
         self.e.jump_out(self.site.stubs.string);
         self.e.owner = Owner::of(self.e.owner.guest);
-    }
-
-    fn load_target(&mut self, operand: &Operand) {
-        self.borrow(Register::R11);
-        let from = self.data(operand);
-        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::R11, from));
-    }
-
-    fn put_rcx_away(&mut self) {
-        let p = self.e.places;
-        self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-        self.e.owner.has_rcx = true;
-    }
-
-    /// Leaves unless all 8 bytes may be touched and are defined. rcx was put away.
-    fn look(&mut self, ins: &Instruction, operand: &Operand) {
-        let cold = self.cold_leave(Leave::Step { rip: ins.ip() });
-        self.look_or(operand, cold);
-    }
-
-    fn look_or(&mut self, operand: &Operand, cold: Label) {
-        let good = self.e.label();
-        let states = self.states(operand);
-        self.e.push(Instruction::with2(Code::Mov_r64_rm64, Register::RCX, states));
-        self.e.branch(Code::Jrcxz_rel8_64, good);
-        self.e.branch(Code::Jmp_rel32_64, cold);
-        self.e.place(good);
     }
 }
 
@@ -498,20 +340,17 @@ impl Writer<'_> {
                 self.link_by(Code::Jne_rel32_64, target, true);
                 self.e.branch(Code::Jmp_rel32_64, limit);
                 return;
-            } else {
-                let go = self.e.label();
-                self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
-                self.e.count_to_rcx();
-                // Not zero is the rule: the short jump leads to the way out.
-                let none = self.e.label();
-                self.e.branch(Code::Jrcxz_rel8_64, none);
-                self.e.branch(Code::Jmp_rel32_64, go);
-                self.e.place(none);
-                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
-                self.e.branch(Code::Jmp_rel32_64, limit);
-                self.e.place(go);
-                self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
             }
+            let none = self.e.label();
+            self.e.store(Code::Mov_rm64_r64, p.borrowed_rcx(), Register::RCX);
+            self.e.count_to_rcx();
+            self.e.branch(Code::Jrcxz_rel8_64, none);
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+            self.link(target, true);
+            self.e.place(none);
+            self.e.load(Code::Mov_r64_rm64, Register::RCX, p.borrowed_rcx());
+            self.e.branch(Code::Jmp_rel32_64, limit);
+            return;
         }
         self.link(target, true);
     }
@@ -585,7 +424,6 @@ impl Writer<'_> {
     fn finish(
         mut self,
         m: &GuestMemory,
-        body: usize,
         starts: Vec<(u64, usize)>,
         pages: &[u64],
     ) -> Result<Draft, IcedError> {
@@ -600,25 +438,45 @@ impl Writer<'_> {
                 ColdKind::Define { operand, store, back, rip } => {
                     self.define(&operand, &store, back, rip);
                 }
-                ColdKind::Event { target, back } => self.event(target, back),
+                ColdKind::Event { target, back, keeps } => self.event(target, back, keeps),
             }
             done += 1;
         }
         let at = self.site.at;
-        let assembled = self.e.assemble(at)?;
-        let offset = |number: usize| assembled.offsets.get(number).copied().unwrap_or(u32::MAX);
+        let mut assembled = self.e.assemble(at)?;
+        let offsets = std::mem::take(&mut assembled.offsets);
+        let offset = |number: usize| offsets.get(number).copied().unwrap_or(u32::MAX);
         let mut exits = self.exits;
+        // Constants and distances are at the end of their instructions.
+        let end = |number: usize| at + u64::from(offset(number + 1));
+        for (exit, constant, jump) in &self.guesses {
+            if let Some(Leave::Indirect { guess, .. }) = exits.get_mut(*exit) {
+                let jump = jump.map(|jump| end(jump) - 4);
+                *guess = Guess { constant: end(*constant) - 8, jump };
+            }
+        }
+        let back = u32::try_from(at - self.site.cache).unwrap_or(u32::MAX) + offset(self.way_back);
+        for number in &self.backs {
+            let end = usize::try_from(offset(number + 1)).unwrap_or(0);
+            if let Some(value) = assembled.bytes.get_mut(end - 4..end) {
+                value.copy_from_slice(&back.to_le_bytes());
+            }
+        }
+        let call = self.guesses.first().filter(|_| !self.backs.is_empty());
+        let way_back = call.map(|(exit, ..)| (offset(self.way_back), *exit));
         for (number, exit) in self.links {
             if let Some(Leave::Link { site, .. }) = exits.get_mut(exit) {
-                // The distance is at the end of the branch.
-                *site = at + u64::from(offset(number + 1)) - 4;
+                *site = end(number) - 4;
             }
         }
         let starts = starts.into_iter().map(|(rip, number)| (rip, offset(number)));
-        let owners = assembled.offsets.iter().copied().zip(assembled.owners);
+        let owners = offsets.iter().copied().zip(assembled.owners);
         let faults = Faults::new(starts.collect(), owners.collect());
         let versions = pages.iter().map(|page| (*page, m.code_version(GuestAddr(*page))));
         let pages = versions.collect();
-        Ok(Draft { bytes: assembled.bytes, body: offset(body), exits, faults, pages })
+        let Entries { body, counted, uncounted } = self.entries;
+        let entries =
+            Entries { body: offset(body), counted: offset(counted), uncounted: offset(uncounted) };
+        Ok(Draft { bytes: assembled.bytes, entries, way_back, exits, faults, pages })
     }
 }

@@ -18,7 +18,9 @@ use iced_x86::{
     Code, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
 
-use shape::{check_branch, check_faults, check_links, decode, is_table_jump};
+use shape::{
+    check_branch, check_faults, check_guesses, check_links, decode, entries_of, is_table_jump,
+};
 
 use crate::{
     allow::{LONGEST_FRAME_BYTES, is_copied, writes},
@@ -42,16 +44,20 @@ pub(crate) struct Rules<'a> {
     pub(crate) places: Places,
     pub(crate) stubs: Stubs,
     pub(crate) state_adjust: i64,
+    /// Host address of the code cache.
+    pub(crate) cache: u64,
     /// Whether a block begins at a host address.
     pub(crate) is_block: &'a dyn Fn(u64) -> bool,
 }
 
 /// What is said of a block besides its bytes, and acted upon later.
 pub(crate) struct Claims<'a> {
-    /// Others enter at this offset as well as at the start.
-    pub(crate) body: u32,
+    /// Others enter at these offsets as well as at the start.
+    pub(crate) entries: &'a [u32],
     /// Host addresses of distances that are going to lead to the start of other blocks.
     pub(crate) links: &'a [u64],
+    /// Host addresses of constants that are going to be others.
+    pub(crate) guesses: &'a [u64],
     pub(crate) faults: &'a Faults,
 }
 
@@ -159,12 +165,12 @@ pub(crate) fn verify(
     if !matches!(last.code(), Code::Jmp_rel32_64) {
         return reject(offset_of(last, at), "the block does not end in a jump");
     }
-    let body = at + u64::from(claims.body);
-    if !starts.contains(&body) {
-        return reject(0, "the block is entered at no instruction");
+    let entries = entries_of(&code, at, &starts, claims.entries, rules)?;
+    for entry in &entries {
+        *labels.entry(*entry).or_default() += 1;
     }
-    *labels.entry(body).or_default() += 1;
     check_links(&code, claims.links)?;
+    check_guesses(&code, claims.guesses, rules.places)?;
     let faults = check_faults(&code, at, &starts, claims.faults)?;
     for (to, _) in faults.values() {
         *labels.entry(*to).or_default() += 1;
@@ -173,7 +179,7 @@ pub(crate) fn verify(
     for _ in 0..MOST_WALKS {
         let mut walk = Walk {
             at,
-            body,
+            entries: &entries,
             rules,
             labels: &labels,
             faults: &faults,
@@ -208,7 +214,7 @@ fn offset_of(ins: &Instruction, at: u64) -> usize {
 struct Walk<'a> {
     at: u64,
     /// Where others enter.
-    body: u64,
+    entries: &'a BTreeSet<u64>,
     rules: &'a Rules<'a>,
     /// Addresses that branches and faults of the block lead to, with how many do.
     labels: &'a BTreeMap<u64, u32>,
@@ -238,6 +244,8 @@ enum Looked {
     Low,
     /// Of rsp with the upper bound.
     End,
+    /// None: the way back of a call was stored, which the next instruction makes.
+    Back,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -266,7 +274,7 @@ impl Walk<'_> {
             all.meet(&way);
             all
         });
-        if ip == self.body {
+        if self.entries.contains(&ip) {
             proved = None;
         }
         let proved = proved.unwrap_or_default();
@@ -319,6 +327,10 @@ impl Walk<'_> {
             return Ok(0);
         }
         if ins.flow_control() != FlowControl::Next {
+            let is_served = ins.near_branch_target() == self.rules.stubs.serve;
+            if is_served && !matches!(looked, Some(Looked::Back)) {
+                return self.reject(ins, "a call that is served without a way back");
+            }
             self.branch(ins, looked);
             return Ok(0);
         }
@@ -602,9 +614,15 @@ impl Walk<'_> {
             }
             Code::Cmp_rm64_r64 => at(p.own()),
             Code::Mov_r64_rm64 if register == Register::RCX && at(p.own()) => operand == 1,
+            Code::Mov_r64_rm64 if register == Register::RAX && at(p.saved_flags()) => operand == 1,
             Code::Mov_r64_rm64 => {
                 let is_count = is_left && register == Register::RCX;
                 operand == 1 && register != Register::RSP && (is_borrowed || is_count)
+            }
+            Code::Mov_rm32_imm32 if at(p.back()) => {
+                // Where it leads is one of the entries.
+                self.looked = Some(Looked::Back);
+                true
             }
             Code::Mov_rm32_imm32 => at(p.exit()) || at(p.string()),
             Code::Movq_mmm64_mm => is_left && operand == 0 && register == Register::MM0,

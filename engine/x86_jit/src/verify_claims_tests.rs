@@ -1,7 +1,7 @@
 //! What is said of a block besides its bytes: links, and where faults lead.
 
 use iced_x86::code_asm::{
-    CodeAssembler, CodeLabel, byte_ptr, qword_ptr, r11, rax, rbx, rcx, rdx, rsp,
+    CodeAssembler, CodeLabel, byte_ptr, cx, qword_ptr, r11, r11w, rax, rbx, rcx, rdx, rsp,
 };
 
 use super::{ADJUST, AT, Claims, PLACES, check_claims, frame, look, test_rcx};
@@ -35,7 +35,7 @@ fn links_are_distances_of_branches() {
     let faults = Faults::new(vec![(0, 0)], vec![(0, Owner::of(0))]);
     for (offset, is_fine) in rows {
         let links = [AT.wrapping_add(*offset)];
-        let claims = Claims { body: 0, links: &links, faults: &faults };
+        let claims = Claims { entries: &[0], links: &links, guesses: &[], faults: &faults };
         let expected = is_fine.then_some(()).ok_or("a link is not the distance of a branch");
         assert_eq!(check_claims(&claims, load), expected, "{offset}");
     }
@@ -53,9 +53,33 @@ fn a_short_branch_is_no_link() {
     };
     for offset in 0..8 {
         let links = [AT + offset];
-        let claims = Claims { body: 0, links: &links, faults: &faults };
+        let claims = Claims { entries: &[0], links: &links, guesses: &[], faults: &faults };
         let result = check_claims(&claims, program);
         assert_eq!(result, Err("a link is not the distance of a branch"), "{offset}");
+    }
+}
+
+#[test]
+fn a_guess_is_a_constant_for_rcx() {
+    let guess = |a: &mut CodeAssembler, _: CodeLabel| {
+        let mut hit = a.create_label();
+        a.mov(rcx, 0xffff_f800_0000_1000_u64).unwrap();
+        a.lea(rcx, qword_ptr(rcx + r11)).unwrap();
+        a.jrcxz(hit).unwrap();
+        a.mov(rdx, 0xffff_f800_0000_1000_u64).unwrap();
+        a.mov(rcx, PLACES.table_eighth()).unwrap();
+        a.mov(cx, r11w).unwrap();
+        a.jmp(qword_ptr(rcx * 8)).unwrap();
+        a.set_label(&mut hit).unwrap();
+        a.add(rax, rdx).unwrap();
+    };
+    let faults = Faults::new(vec![(0, 0)], vec![(0, Owner::of(0))]);
+    // The first has 10 bytes; 4 and 2 come behind it. Neither the constant of another register nor
+    // that of the table may be any other, and a part of an instruction must not.
+    for offset in 0..50 {
+        let claims = Claims { entries: &[0], links: &[], guesses: &[AT + offset], faults: &faults };
+        let expected = (offset == 2).then_some(()).ok_or("a guess is not a constant for rcx");
+        assert_eq!(check_claims(&claims, guess), expected, "{offset}");
     }
 }
 
@@ -67,7 +91,7 @@ fn check_faults(
 ) -> Result<(), &'static str> {
     let starts = starts.iter().map(|offset| (0, *offset)).collect();
     let faults = Faults::new(starts, owners.to_vec());
-    check_claims(&Claims { body: 0, links: &[], faults: &faults }, program)
+    check_claims(&Claims { entries: &[0], links: &[], guesses: &[], faults: &faults }, program)
 }
 
 const NOWHERE: Result<(), &str> = Err("a fault leads to no instruction");

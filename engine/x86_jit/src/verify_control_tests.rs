@@ -1,8 +1,11 @@
 //! Ways out of a block that must be rejected.
 
-use iced_x86::code_asm::{cx, qword_ptr, r11, r11w, rax, rbx, rcx};
+use iced_x86::code_asm::{cx, dword_ptr, edx, qword_ptr, r11, r11w, rax, rbx, rcx};
 
-use super::{AT, Bad, EXIT, MISS, OTHER, PLACES, check_rejected, look};
+use super::{AT, Bad, CACHE, EXIT, MISS, OTHER, PLACES, SERVE, check_rejected, look};
+
+/// Where the block begins, from the start of the cache.
+const BLOCK: u32 = 0x1000;
 
 #[test]
 fn control_stays_where_it_can_be_followed() {
@@ -142,6 +145,58 @@ const CONTROL: &[Bad] = &[
         a.mov(cx, r11w).unwrap();
         a.mov(cx, r11w).unwrap();
         a.jmp(qword_ptr(rcx * 8)).unwrap();
+    }),
+    ("a call that is served without a way back", |a, _| a.jmp(SERVE).unwrap()),
+    ("a call that is served without a way back", |a, _| {
+        // Something in between, which may be anything.
+        a.mov(dword_ptr(PLACES.back()), BLOCK).unwrap();
+        a.add(rax, rbx).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("a call that is served without a way back", |a, _| {
+        // Somebody else comes in at the jump.
+        let mut jump = a.create_label();
+        a.jb(jump).unwrap();
+        a.mov(dword_ptr(PLACES.back()), BLOCK).unwrap();
+        a.set_label(&mut jump).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("a branch leads to no known place", |a, _| {
+        a.mov(dword_ptr(PLACES.back()), BLOCK).unwrap();
+        a.je(SERVE).unwrap();
+    }),
+    ("the block is entered at no instruction", |a, _| {
+        // A way back into the middle of an instruction.
+        a.mov(dword_ptr(PLACES.back()), BLOCK + 1).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("the block is entered at no instruction", |a, _| {
+        // And into another block.
+        let other = u32::try_from(OTHER - CACHE).unwrap();
+        a.mov(dword_ptr(PLACES.back()), other).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("the block is entered at no instruction", |a, _| {
+        // Before the cache, if it had a sign.
+        a.mov(dword_ptr(PLACES.back()), 0_u32.wrapping_sub(16)).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("a field that blocks do not use so", |a, _| {
+        // A way back that was not looked at.
+        a.mov(dword_ptr(PLACES.back()), edx).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("a field that blocks do not use so", |a, _| {
+        a.mov(qword_ptr(PLACES.back()), BLOCK.cast_signed()).unwrap();
+        a.jmp(SERVE).unwrap();
+    }),
+    ("guest memory without a check", |a, cold| {
+        // What was compared before the call is not proved behind it: the comparison has 9 bytes,
+        // the branch 6, the store 10 and the jump 5.
+        look(a, cold);
+        a.mov(dword_ptr(PLACES.back()), BLOCK + 30).unwrap();
+        a.jmp(SERVE).unwrap();
+        a.mov(rax, qword_ptr(rbx + 16).gs()).unwrap();
     }),
     ("control leaves in a way that cannot be followed", |a, _| a.db(&[0xe2, 0xfe]).unwrap()),
     ("control leaves in a way that cannot be followed", |a, _| a.iretq().unwrap()),

@@ -236,7 +236,7 @@ const FIELDS: &[Bad] = &[
         a.cmp(qword_ptr(PLACES.left()), 1).unwrap();
     }),
     ("a field that blocks do not use so", |a, _| {
-        a.mov(qword_ptr(PLACES.served_bytes()), rdx).unwrap();
+        a.mov(qword_ptr(PLACES.service()), rdx).unwrap();
     }),
     // The code itself.
     ("a field that blocks do not use so", |a, _| a.mov(qword_ptr(AT), rdx).unwrap()),

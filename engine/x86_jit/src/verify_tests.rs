@@ -13,7 +13,8 @@ mod memory;
 mod wide;
 
 use iced_x86::{
-    BlockEncoder, BlockEncoderOptions, InstructionBlock, Register,
+    BlockEncoder, BlockEncoderOptions, Code, Instruction, InstructionBlock, MemoryOperand,
+    Register,
     code_asm::{
         CodeAssembler, CodeLabel, al, byte_ptr, cx, dword_ptr, mm0, mm1, mm2, ptr, qword_ptr, r11,
         r11w, rax, rbx, rcx, rdx, rsi, rsp, xmm0, xmmword_ptr,
@@ -26,10 +27,12 @@ use crate::{context::Places, emit::Owner, faults::Faults, stubs::Stubs};
 const AT: u64 = 0x7000_0000_1000;
 const CONTEXT: u64 = 0x7000_0010_0000;
 const EXIT: u64 = 0x7000_0000_0100;
+const SERVE: u64 = 0x7000_0000_0180;
 const MISS: u64 = 0x7000_0000_0200;
+const CACHE: u64 = 0x7000_0000_0000;
 const STRING: u64 = 0x7000_0000_0500;
 const STUBS: Stubs =
-    Stubs { enter: 0x7000_0000_0000, exit: EXIT, fault: 0, miss: MISS, string: STRING };
+    Stubs { enter: CACHE, exit: EXIT, fault: 0, serve: SERVE, miss: MISS, string: STRING };
 const OTHER: u64 = 0x7000_0000_8000;
 /// What is added to displacements of states.
 const ADJUST: i64 = -0x740;
@@ -51,7 +54,8 @@ fn check_entered(
     body: u32,
     program: impl FnOnce(&mut CodeAssembler, CodeLabel),
 ) -> Result<(), &'static str> {
-    check_claims(&Claims { body, links: &[], faults: &to_the_start() }, program)
+    let faults = to_the_start();
+    check_claims(&Claims { entries: &[body], links: &[], guesses: &[], faults: &faults }, program)
 }
 
 /// The same for a block of which this is said.
@@ -81,6 +85,7 @@ fn check_claims(
         places: PLACES,
         stubs: STUBS,
         state_adjust: ADJUST,
+        cache: CACHE,
         is_block: &|host| host == OTHER,
     };
     verify(&result.code_buffer, AT, claims, &rules).map_err(|rejected| rejected.reason)
@@ -165,6 +170,22 @@ const GOOD: &[fn(&mut CodeAssembler, CodeLabel)] = &[
         push(a, cold);
         a.lea(rsp, ptr(rsp - 8)).unwrap();
         jump_by_table(a);
+    },
+    |a, cold| {
+        // A call that is served in place, and what comes behind it: flags that were put away, and
+        // checks of its own. The store has 10 bytes, the jump 5.
+        a.mov(dword_ptr(PLACES.back()), u32::try_from(AT - CACHE).unwrap() + 15).unwrap();
+        a.jmp(SERVE).unwrap();
+        a.mov(r11, rax).unwrap();
+        let flags =
+            MemoryOperand::with_base_displ(Register::RIP, PLACES.saved_flags().cast_signed());
+        let load = Instruction::with2(Code::Mov_r64_rm64, Register::RAX, flags).unwrap();
+        a.add_instruction(load).unwrap();
+        a.add(al, 0x7f).unwrap();
+        a.sahf().unwrap();
+        a.mov(rax, r11).unwrap();
+        look(a, cold);
+        a.mov(rax, qword_ptr(rbx + 16).gs()).unwrap();
     },
     |a, cold| {
         // The same over undefined bytes.
@@ -288,8 +309,14 @@ fn others_enter_with_nothing_proved() {
 
 #[test]
 fn bytes_that_do_not_end_or_do_not_decode_are_rejected() {
-    let rules = Rules { places: PLACES, stubs: STUBS, state_adjust: ADJUST, is_block: &|_| false };
-    let claims = Claims { body: 0, links: &[], faults: &to_the_start() };
+    let rules = Rules {
+        places: PLACES,
+        stubs: STUBS,
+        state_adjust: ADJUST,
+        cache: CACHE,
+        is_block: &|_| false,
+    };
+    let claims = Claims { entries: &[0], links: &[], guesses: &[], faults: &to_the_start() };
     let reason =
         |bytes: &[u8]| verify(bytes, AT, &claims, &rules).map_err(|rejected| rejected.reason);
     assert_eq!(reason(&[]), Err("no code"));

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
 
-use super::{Rejected, Rules, offset_of, reject};
+use super::{Rejected, Rules, is_field, offset_of, reject};
 use crate::{
+    context::Places,
     faults::{Again, Faults},
     stubs::Stubs,
 };
@@ -51,8 +52,9 @@ pub(super) fn check_branch(
     }
     let is_inside = target.wrapping_sub(at) < len as u64;
     let is_jump = ins.code() == Code::Jmp_rel32_64;
-    let Stubs { exit, miss, string, .. } = rules.stubs;
-    let is_known = [exit, miss, string].contains(&target) || !is_inside && (rules.is_block)(target);
+    let Stubs { exit, serve, miss, string, .. } = rules.stubs;
+    let is_known =
+        [exit, serve, miss, string].contains(&target) || !is_inside && (rules.is_block)(target);
     if is_jump && is_known {
         return Ok(None);
     }
@@ -66,6 +68,43 @@ pub(super) fn check_links(code: &[Instruction], links: &[u64]) -> Result<(), Rej
         code.iter().filter(is_long).map(|ins| ins.next_ip().wrapping_sub(4)).collect();
     let is_known = links.iter().all(|link| distances.contains(link));
     if is_known { Ok(()) } else { reject(0, "a link is not the distance of a branch") }
+}
+
+/// A guess is the constant that goes to rcx, and not the one that a place in the table is made of:
+/// whatever is written there, nothing was taken for proved about it.
+pub(super) fn check_guesses(
+    code: &[Instruction],
+    guesses: &[u64],
+    places: Places,
+) -> Result<(), Rejected> {
+    let is_guess = |ins: &&Instruction| {
+        (ins.code(), ins.op0_register()) == (Code::Mov_r64_imm64, Register::RCX)
+            && ins.immediate(1) != places.table_eighth()
+    };
+    let constants: BTreeSet<u64> =
+        code.iter().filter(is_guess).map(|ins| ins.next_ip().wrapping_sub(8)).collect();
+    let is_known = guesses.iter().all(|guess| constants.contains(guess));
+    if is_known { Ok(()) } else { reject(0, "a guess is not a constant for rcx") }
+}
+
+/// Where others enter: where it is said that they do, and on the ways back that are stored.
+pub(super) fn entries_of(
+    code: &[Instruction],
+    at: u64,
+    starts: &BTreeSet<u64>,
+    said: &[u32],
+    rules: &Rules<'_>,
+) -> Result<BTreeSet<u64>, Rejected> {
+    let stored = code
+        .iter()
+        .filter(|ins| ins.code() == Code::Mov_rm32_imm32 && is_field(ins, 0, rules.places.back()));
+    let stored = stored.map(|ins| rules.cache + u64::from(ins.immediate32()));
+    let entries: BTreeSet<u64> =
+        said.iter().map(|offset| at + u64::from(*offset)).chain(stored).collect();
+    if entries.is_subset(starts) {
+        return Ok(entries);
+    }
+    reject(0, "the block is entered at no instruction")
 }
 
 /// Where a fault of each instruction leads that accesses guest memory or states.
