@@ -354,6 +354,7 @@ pub(crate) fn file_report(
         coverage: (results.runs > 0).then(|| Coverage {
             functions_reached: coverage.functions_reached,
             functions: coverage.functions,
+            functions_missed: coverage.functions_missed.clone(),
             control_codes_reached: coverage.codes_reached.clone(),
             control_codes_missed: coverage.codes_missed.clone(),
             entry_points: coverage.entry_points.iter().map(entry).collect(),

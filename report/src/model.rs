@@ -203,6 +203,9 @@ pub struct Coverage {
     pub functions_reached: u32,
     /// Functions in the image's table.
     pub functions: u32,
+    /// The first of those that no run reached: names, or offsets in the image.
+    #[serde(default)]
+    pub functions_missed: Vec<String>,
     /// Control codes of the image that a dispatch routine received.
     pub control_codes_reached: Vec<u32>,
     /// Control codes found in the image that none received.

@@ -1,11 +1,12 @@
 //! Device stacks, remove locks, extensions, registrations: what a driver asks the I/O manager.
 
 use crate::program::{
-    Program,
-    Step::Store,
+    NT, Program,
+    Step::{Call, Return, Store},
     Value::{
         self, Bytes, CountCompletion, CountSecond, Data, Dispatch, DriverObject, Number, Result,
     },
+    check,
 };
 
 const NONE: Value = Number(0);
@@ -327,4 +328,31 @@ fn a_request_is_forwarded_and_comes_back() {
     p.expect(status, SUCCESS);
     p.call("IoFreeIrp", &[Result(irp, 0)]);
     p.run();
+}
+
+/// What a check says of a DriverEntry that deletes a link which nobody made, and returns this.
+fn fails_with(returned: Value) -> Option<String> {
+    let length_bytes = DEVICE_NAME.len() as u64;
+    let steps = [
+        Store(Data(NAME), Number(length_bytes | length_bytes << 16)),
+        Store(Data(NAME + 8), Bytes(DEVICE_NAME)),
+        Call(NT, "IoDeleteSymbolicLink", vec![Data(NAME)]),
+        Return(returned),
+    ];
+    check("a failing DriverEntry", &steps).not_exercised
+}
+
+#[test]
+fn the_routine_whose_failure_driver_entry_returns_is_named() {
+    const UNSUCCESSFUL: u64 = 0xc000_0001;
+    let text = fails_with(Result(0, 0)).expect("it fails");
+    let (before, after) = (
+        "DriverEntry failed with STATUS_OBJECT_NAME_NOT_FOUND (0xc0000034), \
+         which IoDeleteSymbolicLink returned in steps.sys+0x",
+        "; no other routine was called",
+    );
+    assert!(text.starts_with(before) && text.ends_with(after), "{text}");
+    // A status of its own comes from no routine.
+    let text = fails_with(Number(UNSUCCESSFUL)).expect("it fails");
+    assert_eq!(text, format!("DriverEntry failed with STATUS_UNSUCCESSFUL (0xc0000001){after}"));
 }

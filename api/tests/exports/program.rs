@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Load(Value),
     /// Writes the IRQL to CR8, as the inline `KeRaiseIrql` and `KeLowerIrql` do.
     Irql(u8),
+    /// Ends with this status; where there is no such step, with success.
+    Return(Value),
 }
 
 /// Encoding numbers of registers.
@@ -167,6 +169,11 @@ impl Code {
         self.relative(&[0x48, 0x89, 0x05], self.results_rva + 8 * small(index)); // mov [...], rax
     }
 
+    fn leave(&mut self) {
+        self.bytes.extend([0x48, 0x83, 0xc4, FRAME_BYTES]); // add rsp, FRAME_BYTES
+        self.bytes.push(0xc3); // ret
+    }
+
     fn steps(&mut self, steps: &[Step]) {
         let mut results = 0;
         for step in steps {
@@ -192,6 +199,10 @@ impl Code {
                     self.bytes.extend([0xb8, *irql, 0, 0, 0]); // mov eax, irql
                     self.bytes.extend([0x44, 0x0f, 0x22, 0xc0]); // mov cr8, rax
                 }
+                Step::Return(status) => {
+                    self.load(RAX, *status);
+                    self.leave();
+                }
             }
         }
     }
@@ -202,12 +213,12 @@ fn values(step: &Step) -> Vec<Value> {
     match step {
         Step::Call(_, _, arguments) => arguments.clone(),
         Step::Store(to, value) => vec![*to, *value],
-        Step::Load(from) => vec![*from],
+        Step::Load(value) | Step::Return(value) => vec![*value],
         Step::Irql(_) => Vec::new(),
     }
 }
 
-/// A driver whose DriverEntry carries out these steps and succeeds.
+/// A driver whose DriverEntry carries out these steps.
 fn driver(steps: &[Step]) -> Vec<u8> {
     let mut builder = ImageBuilder::new();
     let mut imports = BTreeMap::from([((NT, COMPLETE), 0)]);
@@ -254,8 +265,7 @@ fn driver(steps: &[Step]) -> Vec<u8> {
     code.relative(&[0x48, 0x89, 0x0d], variables_rva); // mov [driver], rcx
     code.steps(steps);
     code.bytes.extend([0x31, 0xc0]); // xor eax, eax
-    code.bytes.extend([0x48, 0x83, 0xc4, FRAME_BYTES]); // add rsp, FRAME_BYTES
-    code.bytes.push(0xc3); // ret
+    code.leave();
     let text_rva = builder.section(".text", CODE, &code.bytes);
     builder.fields.entry_point_rva = text_rva + entry_offset;
     builder.build()

@@ -28,6 +28,7 @@ use crate::{
     preemptions::MetPlaces,
     reduced::Reduced,
     runner::{Conditions, LoadResult, RunResult},
+    symbols,
 };
 
 /// How far a campaign is.
@@ -368,7 +369,12 @@ impl<'a> Campaign<'a> {
                 self.devices = loaded.devices.clone();
                 self.results.load_failure = loaded.load_failure.map(|status| status.to_string());
                 self.results.not_exercised = loaded.load_failure.map(|status| {
-                    format!("DriverEntry failed with {status}; no other routine was called")
+                    let from = |(name, rva)| {
+                        let line = symbols::line(self.target, rva);
+                        format!(", which {name} returned {line}")
+                    };
+                    let from = loaded.load_failed_by.map(from).unwrap_or_default();
+                    format!("DriverEntry failed with {status}{from}; no other routine was called")
                 });
                 self.tally.add_entries(loaded.entries.clone());
                 let learned = match self.settings.plan {

@@ -13,6 +13,9 @@ pub struct CoverageReport {
     pub functions_reached: u32,
     /// Functions of the image.
     pub functions: u32,
+    /// Functions with no such instruction, by name, or by offset where none is known: the first
+    /// ones.
+    pub functions_missed: Vec<String>,
     /// Control codes of the image that a dispatch routine received.
     pub codes_reached: Vec<u32>,
     /// Control codes of the image that none received.
@@ -30,6 +33,17 @@ pub struct EntryPoint {
     pub rva: u32,
     /// True if it was called.
     pub is_reached: bool,
+}
+
+/// Functions that no run reached and that are named.
+const MOST_MISSED: usize = 256;
+
+/// What a function is called, or where it is.
+fn name_of(target: &Target, begin_rva: u32) -> String {
+    let functions = target.debug_info.as_ref().map(|info| info.lookup(begin_rva));
+    // Those that were inlined there come first.
+    let name = functions.and_then(|functions| Some(functions.last()?.function.to_string()));
+    name.unwrap_or_else(|| format!("{begin_rva:#x}"))
 }
 
 /// Adds up the coverage of runs.
@@ -65,16 +79,17 @@ impl Tally {
 
     pub(crate) fn report(&self, target: &Target) -> CoverageReport {
         let functions = target.image.functions().entries();
-        let reached = functions
-            .iter()
-            .filter(|f| f.begin_rva < f.end_rva)
-            .filter(|f| self.blocks.range(f.begin_rva..f.end_rva).next().is_some())
-            .count();
+        let is_reached =
+            |begin: u32, end: u32| begin < end && self.blocks.range(begin..end).next().is_some();
+        let reached = functions.iter().filter(|f| is_reached(f.begin_rva, f.end_rva)).count();
+        let missed = functions.iter().filter(|f| !is_reached(f.begin_rva, f.end_rva));
+        let missed = missed.take(MOST_MISSED).map(|f| name_of(target, f.begin_rva));
         let codes = target.facts.codes.iter().take(target.facts.sure_codes).copied();
         let (codes_reached, codes_missed) = codes.partition(|code| self.codes.contains(code));
         CoverageReport {
             functions_reached: u32::try_from(reached).unwrap_or(u32::MAX),
             functions: u32::try_from(functions.len()).unwrap_or(u32::MAX),
+            functions_missed: missed.collect(),
             codes_reached,
             codes_missed,
             entry_points: self

@@ -24,8 +24,16 @@ struct Move {
     is_shortage: bool,
     /// What happens, from how many questions of its kind there were with it and the answer.
     words: fn(u64, u32) -> String,
-    /// What follows these words at the place where it happens.
-    here: &'static str,
+    /// The same at the place where it happens.
+    here: Here,
+}
+
+/// How what happens is told at its place.
+enum Here {
+    /// These words follow those that tell it elsewhere.
+    Behind(&'static str),
+    /// These words alone; which of many moments it was says nothing there.
+    Alone(&'static str),
 }
 
 const MOVES: &[Move] = &[
@@ -34,35 +42,35 @@ const MOVES: &[Move] = &[
         answers: 1,
         is_shortage: true,
         words: |number, _| format!("allocation {number} fails"),
-        here: "here, as it may when memory is low",
+        here: Here::Behind("here, as it may when memory is low"),
     },
     Move {
         kind: MAPPING_FAILURE,
         answers: 1,
         is_shortage: true,
         words: |number, _| format!("mapping {number} fails"),
-        here: "here, as it may when page table entries are scarce",
+        here: Here::Behind("here, as it may when page table entries are scarce"),
     },
     Move {
         kind: CREATION_FAILURE,
         answers: 1,
         is_shortage: true,
         words: |number, _| format!("creation {number} fails"),
-        here: "here, as it may when resources are low",
+        here: Here::Behind("here, as it may when resources are low"),
     },
     Move {
         kind: NAME_TAKEN,
         answers: 1,
         is_shortage: false,
         words: |number, _| format!("somebody else has the name of named object {number} already"),
-        here: "when it is created here",
+        here: Here::Behind("when it is created here"),
     },
     Move {
         kind: WAIT_TIMES_OUT,
         answers: 1,
         is_shortage: false,
         words: |number, _| format!("wait {number} times out before anything is signalled"),
-        here: "here",
+        here: Here::Behind("here"),
     },
     Move {
         kind: TIMER_EXPIRES,
@@ -72,28 +80,32 @@ const MOVES: &[Move] = &[
             let dpc = if answer == 1 { "" } else { " and its DPC runs on another processor" };
             format!("at cancel or setting {number} the timer has just expired{dpc}")
         },
-        here: "here",
+        here: Here::Behind("here"),
     },
     Move {
         kind: CANCEL_HERE,
         answers: 1,
         is_shortage: false,
-        words: |number, _| format!("the caller cancels the request at moment {number}"),
-        here: "here",
+        words: |number, _| {
+            format!("the caller cancels the request at opportunity {number} to do so")
+        },
+        here: Here::Alone("the caller cancels the request here"),
     },
     Move {
         kind: READ_ONLY_BUFFER,
         answers: 1,
         is_shortage: false,
         words: |number, _| format!("buffer {number} is in pages that the caller may only read"),
-        here: "here",
+        here: Here::Behind("here"),
     },
     Move {
         kind: SUSPENSION,
         answers: 1,
         is_shortage: false,
-        words: |number, _| format!("the caller's thread is suspended at moment {number}"),
-        here: "here, by another one of its process",
+        words: |number, _| {
+            format!("the caller's thread is suspended at opportunity {number} to do so")
+        },
+        here: Here::Alone("the caller's thread is suspended here, by another one of its process"),
     },
 ];
 
@@ -140,7 +152,10 @@ pub(crate) fn in_words(deviation: Deviation) -> Option<String> {
 pub(crate) fn in_words_here(question: &Question) -> Option<String> {
     let Question { kind, ordinal, answer, .. } = *question;
     let words = in_words(Deviation { kind, ordinal, answer })?;
-    move_of(kind).map(|known| format!("{words} {}", known.here))
+    move_of(kind).map(|known| match known.here {
+        Here::Behind(here) => format!("{words} {here}"),
+        Here::Alone(here) => here.to_owned(),
+    })
 }
 
 /// Whether a kind of question is about something that may be short.

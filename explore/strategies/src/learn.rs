@@ -6,7 +6,7 @@
 //! is learned depends on nothing but the driver and the number of processors, because the plan
 //! follows from it and tokens name runs by their place in the plan.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use choice_tape::Deviation;
 use cpu::is_comparison;
@@ -37,9 +37,6 @@ const MOST_TELLING: usize = 4;
 const MOST_TELLING_AT_ALL: usize = 24;
 /// Forms of a kind that are made at once with another one.
 const MOST_OTHERS: usize = 2;
-/// Requests behind others, and the forms of a kind that come behind each.
-const MOST_AFTER: u32 = 240;
-const FORMS_AFTER: usize = 4;
 /// Instructions of a block that are looked at.
 const LONGEST_BLOCK: usize = 256;
 
@@ -81,18 +78,20 @@ impl Campaign<'_> {
             learned: Learned::default(),
         };
         let lessons = lessons(&self.target.facts, &self.devices, &nothing);
-        for lesson in &lessons {
-            if pupil.learn(lesson).is_none() {
-                return pupil.learned;
+        let mut notes = Vec::new();
+        for lesson in lessons {
+            match pupil.learn(lesson) {
+                Some(note) => notes.push(note),
+                None => return pupil.learned,
             }
         }
-        pupil.learn_what_comes_first(&lessons);
+        pupil.learn_chains(&notes);
         pupil.learned
     }
 }
 
 /// Who learns.
-struct Pupil<'t> {
+pub(crate) struct Pupil<'t> {
     target: &'t Target,
     machine: Box<Loaded>,
     /// Offsets of the comparisons in the code that was reached so far.
@@ -100,26 +99,39 @@ struct Pupil<'t> {
     /// Addresses of those that a request came to. Code behind a branch that is not taken is no
     /// block of its own.
     executed: BTreeSet<GuestAddr>,
-    runs: u32,
-    events: u64,
+    pub(crate) runs: u32,
+    pub(crate) events: u64,
     telling: usize,
-    learned: Learned,
+    pub(crate) learned: Learned,
 }
 
 /// How far a request came: how it was answered, and how many pairs of numbers were compared.
-type Progress = (Option<NtStatus>, usize);
+pub(crate) type Progress = (Option<NtStatus>, usize);
 
 /// What a request showed.
-struct Seen {
-    answer: Answer,
-    status: Option<NtStatus>,
-    has_new_code: bool,
-    compared: Vec<Comparison>,
+pub(crate) struct Seen {
+    pub(crate) answer: Answer,
+    pub(crate) status: Option<NtStatus>,
+    /// Blocks and comparisons that no request came to before.
+    pub(crate) new_code: usize,
+    /// Whether it ended the run.
+    pub(crate) is_stopped: bool,
+    pub(crate) compared: Vec<Comparison>,
+}
+
+/// What came of a kind of request that was made alone.
+pub(crate) struct Note<'l> {
+    pub(crate) lesson: Lesson<'l>,
+    /// Every form that was made, how it was answered and what was compared.
+    pub(crate) made: BTreeMap<Form, (Answer, BTreeSet<Comparison>)>,
+    /// Those that led where no other did, and how much code was new.
+    pub(crate) telling: Vec<(Form, usize)>,
 }
 
 impl Pupil<'_> {
-    /// Learns a kind of request; `None`: nothing more can be paid for.
-    fn learn(&mut self, lesson: &Lesson<'_>) -> Option<()> {
+    /// Learns a kind of request, as far as there are runs. `None`: our bug.
+    fn learn<'l>(&mut self, lesson: Lesson<'l>) -> Option<Note<'l>> {
+        let mut note = Note { lesson, made: BTreeMap::new(), telling: Vec::new() };
         let first = lesson.first_forms();
         let usual = first.first().cloned();
         let mut known = Known::default();
@@ -127,27 +139,20 @@ impl Pupil<'_> {
         // What follows from progress comes before what was to be tried else.
         let mut waiting: VecDeque<(Form, Option<Progress>)> =
             first.into_iter().map(|form| (form, None)).collect();
-        let mut is_affordable = true;
-        let end = self.runs.saturating_add(MOST_OF_A_KIND);
+        let end = self.runs.saturating_add(MOST_OF_A_KIND).min(MOST_RUNS);
         while let Some((form, before)) = waiting.pop_front() {
-            is_affordable = self.runs < MOST_RUNS && self.events < MOST_EVENTS;
-            if self.runs >= end || !is_affordable {
+            if self.runs >= end || self.events >= MOST_EVENTS {
                 break;
             }
-            let seen = self.ask(lesson, &form)?;
+            let seen = self.ask(&lesson, &[], &form)?;
             let is_usual = usual.as_ref() == Some(&form);
             let is_served = seen.answer == Answer::Served;
             if is_served && !is_usual && known.answer != Answer::Served {
                 known.served = Some(form.clone());
             }
             known.answer = known.answer.min(seen.answer);
-            let is_telling = seen.has_new_code && !form.fields.is_empty();
-            if is_telling
-                && known.telling.len() < MOST_TELLING
-                && self.telling < MOST_TELLING_AT_ALL
-            {
-                self.telling += 1;
-                known.telling.push(form.clone());
+            if (seen.new_code > 0 || seen.is_stopped) && !form.fields.is_empty() {
+                self.note_telling(&mut known, &form, seen.is_stopped);
             }
             let is_other = known
                 .others
@@ -158,50 +163,32 @@ impl Pupil<'_> {
                 known.others.push(form.clone());
             }
             let progress = (seen.status, seen.compared.len());
-            if seen.has_new_code || before != Some(progress) {
+            if seen.new_code > 0 || before != Some(progress) {
                 let next = next_forms(&form, &seen.compared);
                 let next = next.into_iter().filter(|form| planned.insert(form.clone()));
                 let next: Vec<_> = next.map(|form| (form, Some(progress))).collect();
                 next.into_iter().rev().for_each(|form| waiting.push_front(form));
             }
+            if seen.new_code > 0 {
+                note.telling.push((form.clone(), seen.new_code));
+            }
+            note.made.insert(form, (seen.answer, seen.compared.into_iter().collect()));
         }
         self.learned.insert(lesson.key(), known);
-        is_affordable.then_some(())
+        Some(note)
     }
 
-    /// Learns which refused requests are served after others. Whatever goes wrong ends it.
-    fn learn_what_comes_first(&mut self, lessons: &[Lesson<'_>]) -> Option<()> {
-        let end = self.runs.saturating_add(MOST_AFTER);
-        let is_served = |lesson: &&Lesson<'_>, learned: &Learned| {
-            learned.get(&lesson.key()).is_some_and(|known| known.answer == Answer::Served)
-        };
-        let before = self.learned.clone();
-        let served: Vec<&Lesson<'_>> =
-            lessons.iter().filter(|lesson| is_served(lesson, &before)).collect();
-        for lesson in lessons {
-            let Some(known) = before.get(&lesson.key()) else { continue };
-            if known.answer != Answer::Refused {
-                continue;
-            }
-            let forms: Vec<Form> = lesson.first_forms().into_iter().take(FORMS_AFTER).collect();
-            let firsts = served.iter().filter(|first| first.is_beside(lesson));
-            let pairs = firsts.flat_map(|first| forms.iter().map(move |form| (first, form)));
-            for (first, form) in pairs {
-                if self.runs >= end {
-                    return None;
-                }
-                let of_first = before.get(&first.key()).and_then(|known| known.served.clone());
-                let of_first = of_first.or_else(|| first.first_forms().into_iter().next())?;
-                let script = lesson.script(Some((first.request, &of_first)), form);
-                let run = self.run(&script, &[])?;
-                if answer(&run, lesson.request).0 == Answer::Served {
-                    let after = Some((first.request, of_first, form.clone()));
-                    self.learned.entry(lesson.key()).or_default().after = after;
-                    break;
-                }
-            }
+    /// Takes note of a form that tells something. What comes last came farthest, and takes the
+    /// place of the one before it where there is none left; what ended a run stays.
+    fn note_telling(&mut self, known: &mut Known, form: &Form, is_stopped: bool) {
+        if known.telling.len() == MOST_TELLING && known.telling.pop().is_some() {
+            self.telling -= 1;
         }
-        Some(())
+        if self.telling < MOST_TELLING_AT_ALL {
+            self.telling += 1;
+            let at = if is_stopped { 0 } else { known.telling.len() };
+            known.telling.insert(at, form.clone());
+        }
     }
 
     fn run(&mut self, script: &Script, told: &[Deviation]) -> Option<RunResult> {
@@ -212,11 +199,17 @@ impl Pupil<'_> {
         Some(run)
     }
 
-    /// Makes a request, and again if it met comparisons for the first time. `None`: our bug, which
-    /// the runs that are judged will show.
-    fn ask(&mut self, lesson: &Lesson<'_>, form: &Form) -> Option<Seen> {
-        let script = lesson.script(None, form);
-        let mut has_new_code = false;
+    /// Makes a request behind others, and again if it met comparisons for the first time. `None`:
+    /// our bug, which the runs that are judged will show.
+    pub(crate) fn ask(
+        &mut self,
+        lesson: &Lesson<'_>,
+        before: &[(Request, Form)],
+        form: &Form,
+    ) -> Option<Seen> {
+        let script = lesson.script(before, form);
+        let of_kind = before.iter().filter(|(request, _)| *request == lesson.request).count();
+        let mut new_code = 0;
         loop {
             let told: Vec<Deviation> = self.comparisons.iter().map(|&rva| told(rva)).collect();
             let run = self.run(&script, &told)?;
@@ -225,18 +218,17 @@ impl Pupil<'_> {
             let comparisons = |block| comparisons_of(|at, bytes| code.read(at, bytes), block);
             let new: BTreeSet<u32> = blocks.flat_map(comparisons).collect();
             let is_known = new.is_subset(&self.comparisons);
-            has_new_code |= !run.blocks.is_empty();
+            new_code += run.blocks.len();
             self.comparisons.extend(new);
             if !is_known {
                 continue;
             }
             let compared = run.ledgers.comparisons();
-            for found in compared {
-                has_new_code |= self.executed.insert(found.at);
-            }
+            new_code += compared.iter().filter(|found| self.executed.insert(found.at)).count();
             let compared = compared.iter().map(|found| (found.left, found.right)).collect();
-            let (answer, status) = answer(&run, lesson.request);
-            return Some(Seen { answer, status, has_new_code, compared });
+            let (answer, status) = answer(&run, lesson.request, of_kind);
+            let is_stopped = run.stopped.is_some();
+            return Some(Seen { answer, status, new_code, is_stopped, compared });
         }
     }
 }
@@ -245,16 +237,16 @@ fn told(ordinal: u32) -> Deviation {
     Deviation { kind: COMPARISON.number, ordinal, answer: 1 }
 }
 
-/// How the first request of this kind was answered. One that is only ended by its cancellation was
-/// on its way.
-fn answer(run: &RunResult, request: Request) -> (Answer, Option<NtStatus>) {
-    answer_of(run.ledgers.irps(), run.stopped.is_some(), request)
+/// How the request of this kind was answered behind which that many others of the kind were made.
+/// One that is only ended by its cancellation was on its way.
+fn answer(run: &RunResult, request: Request, behind: usize) -> (Answer, Option<NtStatus>) {
+    answer_of(run.ledgers.irps(), run.stopped.is_some(), (request, behind))
 }
 
 fn answer_of<'r>(
     irps: impl Iterator<Item = &'r IrpRecord>,
     is_stopped: bool,
-    request: Request,
+    (request, behind): (Request, usize),
 ) -> (Answer, Option<NtStatus>) {
     let is_request = |irp: &&IrpRecord| match request {
         Request::Read => irp.major == READ,
@@ -262,9 +254,9 @@ fn answer_of<'r>(
         Request::Control(code) => irp.major == DEVICE_CONTROL && irp.control_code == code,
     };
     let dispatched = irps.filter(|irp| irp.dispatched.is_some());
-    let Some(irp) = dispatched.filter(is_request).min_by_key(|irp| irp.created) else {
-        return (Answer::Unknown, None);
-    };
+    let mut of_kind: Vec<&IrpRecord> = dispatched.filter(is_request).collect();
+    of_kind.sort_by_key(|irp| irp.created);
+    let Some(irp) = of_kind.get(behind) else { return (Answer::Unknown, None) };
     let status = irp.completed.map(|(_, _, status)| status);
     let answer = match status {
         None if is_stopped => Answer::Refused,
@@ -348,7 +340,7 @@ mod tests {
         ];
         for (status, expected) in rows {
             let list = [irp(0, DEVICE_CONTROL, Some(status))];
-            let found = answer_of(list.iter(), false, Request::Control(CODE));
+            let found = answer_of(list.iter(), false, (Request::Control(CODE), 0));
             assert_eq!(found, (expected, Some(status)));
         }
     }
@@ -356,12 +348,12 @@ mod tests {
     #[test]
     fn a_request_that_is_not_completed_is_on_its_way_unless_the_run_was_stopped() {
         let list = [irp(0, READ, None)];
-        assert_eq!(answer_of(list.iter(), false, Request::Read), (Answer::Served, None));
-        assert_eq!(answer_of(list.iter(), true, Request::Read), (Answer::Refused, None));
+        assert_eq!(answer_of(list.iter(), false, (Request::Read, 0)), (Answer::Served, None));
+        assert_eq!(answer_of(list.iter(), true, (Request::Read, 0)), (Answer::Refused, None));
     }
 
     #[test]
-    fn the_first_request_of_the_kind_is_the_one_that_was_asked() {
+    fn the_request_is_told_by_its_kind_and_by_how_many_of_the_kind_come_before() {
         let (refused, served) = (NtStatus::STATUS_INVALID_PARAMETER, NtStatus::STATUS_SUCCESS);
         let mut never_passed_on = irp(0, READ, Some(served));
         never_passed_on.dispatched = None;
@@ -371,10 +363,13 @@ mod tests {
             irp(3, DEVICE_CONTROL, Some(served)),
             never_passed_on,
         ];
-        let of = |request| answer_of(list.iter(), false, request);
+        let behind = |request, behind| answer_of(list.iter(), false, (request, behind));
+        let of = |request| behind(request, 0);
         assert_eq!(of(Request::Read), (Answer::Refused, Some(refused)));
         assert_eq!(of(Request::Control(CODE)), (Answer::Served, Some(served)));
+        assert_eq!(behind(Request::Read, 1), (Answer::Served, Some(served)));
         // The driver got no request of these kinds.
+        assert_eq!(behind(Request::Read, 2), (Answer::Unknown, None));
         assert_eq!(of(Request::Write), (Answer::Unknown, None));
         assert_eq!(of(Request::Control(CODE + 4)), (Answer::Unknown, None));
     }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod campaign;
+mod chains;
 mod confirm;
 mod coverage;
 mod deadlocks;

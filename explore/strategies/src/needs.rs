@@ -51,7 +51,7 @@ const WORDS: &[(u16, Words)] = &[
     }),
     (INTERRUPT_TIME.number, |number, _| format!("interrupt {number} arrives at another time")),
     (SHARED_INTERRUPT.number, |number, _| {
-        format!("another device raises the shared interrupt at moment {number}")
+        format!("another device raises the shared interrupt at opportunity {number} to do so")
     }),
     (FILTER_ABOVE.number, |number, _| format!("a filter is attached above at open {number}")),
     (LOWER_DRIVER.number, |number, _| {

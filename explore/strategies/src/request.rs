@@ -1,8 +1,15 @@
 //! Words for what the outside world does in a run.
 
-use system::{BufferSpec, Command, DeviceAccess, DeviceInfo, OtherRequest};
+use system::{
+    BufferSpec, Command, Content, DeviceAccess, DeviceInfo, FieldSpec, FieldValue, OtherRequest,
+};
 use verifier::{Step, counted};
 use workloads::Script;
+
+/// Numbers of an input that are shown.
+const MOST_NUMBERS: usize = 4;
+/// Numbers with which whole buffers are filled.
+const FILLINGS: [u64; 2] = [1, 10];
 
 /// A command in words: `write of 8 bytes to \??\Zero`.
 pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
@@ -16,11 +23,11 @@ pub(crate) fn in_words(command: &Command, script: Option<&Script>) -> String {
             format!("read into {} from `{path}`{}", place(buffer), offset(*offset_bytes))
         }
         Command::Write { buffer, offset_bytes, .. } => {
-            format!("write from {} to `{path}`{}", place(buffer), offset(*offset_bytes))
+            format!("write from {} to `{path}`{}", input_in_words(buffer), offset(*offset_bytes))
         }
         Command::DeviceControl { code, input, output, .. } => format!(
             "control code {code:#010x} to `{path}`, input: {}, output: {}",
-            place(input),
+            input_in_words(input),
             place(output)
         ),
         Command::Other { request, .. } => format!("{} of `{path}`", other_in_words(*request)),
@@ -77,6 +84,33 @@ fn place(buffer: &BufferSpec) -> String {
     }
 }
 
+/// The same with the numbers in it that no filling has: two requests may differ in nothing else.
+fn input_in_words(buffer: &BufferSpec) -> String {
+    let numbers = numbers(buffer);
+    let mut shown: Vec<String> =
+        numbers.iter().take(MOST_NUMBERS).map(|(at, n)| format!("{n:#x} at {at}")).collect();
+    if numbers.len() > MOST_NUMBERS {
+        shown.push("...".to_owned());
+    }
+    match shown.as_slice() {
+        [] => place(buffer),
+        _ => format!("{} ({})", place(buffer), shown.join(", ")),
+    }
+}
+
+/// Numbers that stand in a buffer besides what fills it, and their offsets.
+fn numbers(buffer: &BufferSpec) -> Vec<(u32, u64)> {
+    let BufferSpec::User { content: Content::Fields(fields), .. } = buffer else {
+        return Vec::new();
+    };
+    let number = |field: &FieldSpec| match field.value {
+        FieldValue::Number(number) => Some((field.offset_bytes, number)),
+        _ => None,
+    };
+    let each = fields.iter().filter_map(number);
+    each.filter(|(_, number)| !FILLINGS.contains(number)).collect()
+}
+
 fn bytes(length_bytes: u32) -> String {
     counted(length_bytes, "byte")
 }
@@ -108,4 +142,26 @@ pub(crate) fn who_may_open(devices: &[DeviceInfo], script: &Script) -> Option<St
             format!("the security descriptor of `{path}` says who may open it: {sddl}")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use system::{BufferSpec, Content, FieldSpec, FieldValue};
+
+    use super::input_in_words;
+
+    #[test]
+    fn numbers_that_fill_no_buffer_are_told() {
+        let field = |offset_bytes, value| FieldSpec { offset_bytes, size_bytes: 4, value };
+        let fill = [field(0, FieldValue::Number(1)), field(4, FieldValue::Mark(7))];
+        let input = |learned: &[(u32, u64)]| {
+            let learned = learned.iter().map(|(at, n)| field(*at, FieldValue::Number(*n)));
+            let content = Content::Fields(fill.iter().copied().chain(learned).collect());
+            input_in_words(&BufferSpec::User { length_bytes: 8, content })
+        };
+        assert_eq!(input(&[]), "8 bytes");
+        assert_eq!(input(&[(4, 3), (0, 0x4f4c_4548)]), "8 bytes (0x3 at 4, 0x4f4c4548 at 0)");
+        let many = [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6)];
+        assert_eq!(input(&many), "8 bytes (0x2 at 0, 0x3 at 1, 0x4 at 2, 0x5 at 3, ...)");
+    }
 }

@@ -153,6 +153,8 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<(String, u32)>,
     /// What DriverEntry returned, if it failed.
     pub(crate) load_failure: Option<NtStatus>,
+    /// The kernel routine from which that status came, and the offset in the image behind its call.
+    pub(crate) load_failed_by: Option<(&'static str, u32)>,
     /// Questions that DriverEntry met.
     pub(crate) questions: Vec<(Question, Origin)>,
     /// How many of each kind, if kinds are those of DriverEntry.
@@ -228,6 +230,7 @@ pub(crate) fn load(
                 Reply::Blocked => Some(NtStatus::STATUS_TIMEOUT),
             };
             let is_loaded = load_failure.is_none();
+            let load_failed_by = load_failure.and_then(|status| machine.failed_call(status));
             let devices = if is_loaded { machine.devices() } else { Vec::new() };
             let snapshot = machine.capture();
             let entries = machine.coverage().entries;
@@ -250,6 +253,7 @@ pub(crate) fn load(
                 image_base,
                 entries,
                 load_failure,
+                load_failed_by,
                 questions,
                 asked,
                 by_chance,

@@ -69,6 +69,18 @@ pub(crate) fn place(target: &Target, rva: u32) -> String {
     }
 }
 
+/// The line of a call that returns to this offset: `at driver.c:12`, or `in zero.sys+0x1020`.
+pub(crate) fn line(target: &Target, return_rva: u32) -> String {
+    // A return address may already belong to the next line.
+    let within = return_rva.saturating_sub(1);
+    let functions = target.debug_info.as_ref().map(|i| i.lookup(within)).unwrap_or_default();
+    let found = functions.into_iter().find_map(|function| function.location);
+    match found {
+        Some(found) => format!("at {}:{}", source_path(found.file), found.line),
+        None => format!("in {}", place(target, within)),
+    }
+}
+
 fn returned_routine(target: &Target, image_base: u64, origin: &Origin) -> Vec<StackFrame> {
     let rva = u32::try_from(origin.ip.0.wrapping_sub(image_base)).ok();
     let rva = rva.filter(|rva| *rva < target.image.image_bytes());

@@ -83,8 +83,26 @@ pub struct Known {
     pub telling: Vec<Form>,
     /// Further forms that were served, whose learned numbers stand elsewhere.
     pub others: Vec<Form>,
-    /// A request that it is served after, if it is not served alone, and the form of both.
-    pub after: Option<(Request, Form, Form)>,
+    /// What it comes to behind other requests and not alone, those that are served first.
+    pub behind: Vec<Behind>,
+}
+
+/// A request behind others on the same file, which led where it does not lead alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The others, in their order.
+    pub before: Vec<(Request, Form)>,
+    /// Its own form.
+    pub form: Form,
+    /// Whether it was served; else it was refused somewhere else than alone.
+    pub is_served: bool,
+}
+
+impl Known {
+    /// How it is served behind others, if it was seen to be.
+    pub fn served_behind(&self) -> Option<&Behind> {
+        self.behind.iter().find(|behind| behind.is_served)
+    }
 }
 
 /// By path of the device and kind of request what was learned.
@@ -95,6 +113,11 @@ pub type Comparison = (u64, u64);
 
 /// Lengths of a first input and output: roomy, and unlike each other and what drivers compare with.
 const ROOMY: (u32, u32) = (104, 136);
+/// What is nearer than this to a mark was computed from it: compilers make `x - 1 > 63` of two
+/// comparisons with 1 and 64. Marks are farther from each other than twice that.
+const NEAR: u64 = 0x4000;
+/// Numbers that are changed at once.
+const MOST_JOINED: usize = 3;
 /// Longer buffers are not tried.
 const LONGEST: u64 = 0x1_0000;
 
@@ -162,10 +185,11 @@ impl Lesson<'_> {
         [usual].into_iter().chain(roomy).collect()
     }
 
-    /// Open, the request, close, unload; with another request before it if there is one.
-    pub fn script(&self, first: Option<(Request, &Form)>, form: &Form) -> Script {
+    /// Open, the requests before it, the request, close, unload.
+    pub fn script(&self, before: &[(Request, Form)], form: &Form) -> Script {
         let mut commands = vec![self.target.open(FILE, CallMode::Synchronous)];
-        let each = first.into_iter().chain([(self.request, form)]);
+        let before = before.iter().map(|(request, form)| (*request, form));
+        let each = before.chain([(self.request, form)]);
         commands.extend(each.map(|(request, form)| command(&self.target, request, form, FILE)));
         commands.push(Command::Close { file: FILE });
         script(String::new(), commands)
@@ -184,6 +208,12 @@ pub(crate) fn in_words(request: Request) -> String {
         Request::Write => "write".to_owned(),
         Request::Control(code) => format!("control code {code:#010x}"),
     }
+}
+
+/// A request behind others, for people: `control code 1, control code 2, then control code 3`.
+pub(crate) fn behind_in_words(request: Request, before: &[(Request, Form)]) -> String {
+    let before: Vec<String> = before.iter().map(|(request, _)| in_words(*request)).collect();
+    format!("{}, then {}", before.join(", "), in_words(request))
 }
 
 /// The length of a request that is tried first.
@@ -209,8 +239,8 @@ fn usual(facts: &Facts, request: Request) -> Form {
 /// The form of a request that is most likely served.
 pub(crate) fn likeliest(target: &Target<'_>, request: Request) -> Form {
     let known = target.known(request);
-    let after = known.and_then(|known| known.after.as_ref()).map(|(_, _, form)| form);
-    let served = known.and_then(|known| known.served.as_ref()).or(after);
+    let behind = known.and_then(Known::served_behind).map(|behind| &behind.form);
+    let served = known.and_then(|known| known.served.as_ref()).or(behind);
     served.cloned().unwrap_or_else(|| usual(target.facts, request))
 }
 
@@ -276,63 +306,147 @@ fn marks(form: &Form) -> Vec<(u32, u64)> {
     marks.collect()
 }
 
+/// A number that the driver computed from a field of the input: the field, and how much more it is.
+type Found = ((u32, u8), u64);
+
 /// Where a number of the input stands that was not learned, and in how many bytes.
-fn field_of(form: &Form, marks: &[(u32, u64)], value: u64) -> Option<(u32, u8)> {
-    let is_free = |&(at, size): &(u32, u8)| {
+fn field_of(form: &Form, marks: &[(u32, u64)], value: u64) -> Option<Found> {
+    let is_free = |&((at, size), _): &Found| {
         let (start, end) = (at, at + u32::from(size));
         form.fields.keys().all(|&(at, size)| end <= at || at + u32::from(size) <= start)
     };
     let whole = |&(at, low): &(u32, u64)| {
         let next = marks.iter().find(|(other, _)| *other == at + 4).map(|(_, value)| *value);
         if low == value {
-            return Some((at, 4));
+            return Some(((at, 4), 0));
         }
-        (at % 8 == 0 && next.is_some_and(|high| value == high << 32 | low)).then_some((at, 8))
+        let is_both = at % 8 == 0 && next.is_some_and(|high| value == high << 32 | low);
+        is_both.then_some(((at, 8), 0))
+    };
+    let near = |&(at, mark): &(u32, u64)| {
+        let is_near = value.abs_diff(mark) < NEAR;
+        is_near.then_some(((at, 4), value.wrapping_sub(mark)))
     };
     let narrow = |&(at, mark): &(u32, u64)| {
         let halves = [(at, 2, mark & 0xffff), (at + 2, 2, mark >> 16)];
         let bytes = (0..4).map(|index| (at + index, 1, mark >> (8 * index) & 0xff));
         let parts = halves.into_iter().chain(bytes);
         let found = parts.filter(|(_, _, part)| *part == value && *part != 0);
-        found.map(|(at, size, _)| (at, size)).find(|field| is_free(field))
+        found.map(|(at, size, _)| ((at, size), 0)).find(|found| is_free(found))
     };
-    let found = marks.iter().filter_map(whole).find(|field| is_free(field));
+    let found = marks.iter().filter_map(whole).find(|found| is_free(found));
+    let found = found.or_else(|| marks.iter().filter_map(near).find(|found| is_free(found)));
     found.or_else(|| marks.iter().find_map(narrow))
 }
 
-/// Forms that turn out otherwise where a form was compared with something.
+/// What speaks for a form, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// A length, or a number that stands nowhere else, is another one.
+    Sure,
+    /// The same of a number that an earlier comparison told, as one of its two limits.
+    Learned,
+    /// Several numbers are others: compilers join conditions without a branch between them.
+    Joined,
+    /// As the first two, and what nobody compared is another number as well.
+    Filled,
+    /// What was compared looks like a single byte, as most counts do.
+    Byte,
+}
+
+/// Forms that turn out otherwise where a form was compared with something, the likeliest first.
+///
+/// What keeps a request from being served was compared last, and was not equal.
 pub fn next_forms(form: &Form, comparisons: &[Comparison]) -> Vec<Form> {
     let marks = marks(form);
-    let mut list = Vec::new();
-    let mut known = BTreeSet::new();
-    let mut add = |form: Form| {
-        if known.insert(form.clone()) {
-            list.push(form);
-        }
-    };
-    let sides = comparisons.iter().flat_map(|&(left, right)| [(left, right), (right, left)]);
-    for (value, other) in sides {
-        let others = [other, other.wrapping_add(1), other.wrapping_sub(1)];
-        for wanted in others.into_iter().filter(|wanted| *wanted != value) {
-            let length = u32::try_from(wanted).ok().filter(|_| wanted <= LONGEST);
-            if let Some(length) = length {
-                if value == u64::from(form.input_bytes) && value > 0 {
-                    add(Form { input_bytes: length, ..form.clone() });
+    let mut list: Vec<((bool, Likeness), Form)> = Vec::new();
+    let mut limits: Vec<(Found, u64)> = Vec::new();
+    for &(left, right) in comparisons.iter().rev() {
+        let is_equal = left == right;
+        for (value, other) in [(left, right), (right, left)] {
+            let lengths = lengths_next(form, value, other).into_iter();
+            list.extend(lengths.map(|form| ((is_equal, Likeness::Sure), form)));
+            let found = field_of(form, &marks, value).map(|found| {
+                let ((_, size), _) = found;
+                (found, if size == 1 { Likeness::Byte } else { Likeness::Sure })
+            });
+            let learned = form.fields.iter().filter(|(_, known)| !is_equal && **known == value);
+            let learned = learned.map(|(&field, _)| ((field, 0), Likeness::Learned));
+            for (found, likeness) in found.into_iter().chain(learned) {
+                if !is_equal && likeness != Likeness::Byte {
+                    limits.push((found, other));
                 }
-                if value == u64::from(form.output_bytes) && value > 0 {
-                    add(Form { output_bytes: length, ..form.clone() });
+                for (base, form) in fields_next(form, found, value, other) {
+                    let is_filled = base != form.base && likeness != Likeness::Byte;
+                    let likeness = if is_filled { Likeness::Filled } else { likeness };
+                    list.push(((is_equal, likeness), Form { base, ..form }));
                 }
-            }
-            let Some((at, size)) = field_of(form, &marks, value) else { continue };
-            for base in [Base::Marks, Base::Zeros, Base::Ones] {
-                let mut changed = Form { base, ..form.clone() };
-                let bits = 8 * u32::from(size);
-                changed.fields.insert((at, size), wanted & (u64::MAX >> (64 - bits)));
-                add(changed);
             }
         }
     }
+    list.extend(joined(form, &limits).map(|form| ((false, Likeness::Joined), form)));
+    list.sort_by_key(|(rank, _)| *rank);
+    let mut known = BTreeSet::new();
+    let forms = list.into_iter().map(|(_, form)| form);
+    forms.filter(|form| known.insert(form.clone())).collect()
+}
+
+/// What a number may be to turn a comparison: the other number, or one beside it.
+fn around(value: u64, other: u64) -> impl Iterator<Item = u64> {
+    let each = [other, other.wrapping_add(1), other.wrapping_sub(1)];
+    each.into_iter().filter(move |wanted| *wanted != value)
+}
+
+/// Forms of other lengths, if it was a length that was compared.
+fn lengths_next(form: &Form, value: u64, other: u64) -> Vec<Form> {
+    let mut list = Vec::new();
+    let lengths = around(value, other).filter(|wanted| *wanted <= LONGEST);
+    for length in lengths.filter_map(|wanted| u32::try_from(wanted).ok()) {
+        if value == u64::from(form.input_bytes) && value > 0 {
+            list.push(Form { input_bytes: length, ..form.clone() });
+        }
+        if value == u64::from(form.output_bytes) && value > 0 {
+            list.push(Form { output_bytes: length, ..form.clone() });
+        }
+    }
     list
+}
+
+/// Forms of other contents where the field stands that was compared, each to be filled with this.
+fn fields_next(form: &Form, found: Found, value: u64, other: u64) -> Vec<(Base, Form)> {
+    let mut list = Vec::new();
+    for base in [Base::Marks, Base::Zeros, Base::Ones] {
+        let each = around(value, other).map(|wanted| (base, with_field(form, found, wanted)));
+        list.extend(each);
+    }
+    list
+}
+
+/// The form with a field whose comparison is to be one of this number.
+fn with_field(form: &Form, ((at, size), more): Found, wanted: u64) -> Form {
+    let bits = 8 * u32::from(size);
+    let mut changed = form.clone();
+    changed.fields.insert((at, size), wanted.wrapping_sub(more) & (u64::MAX >> (64 - bits)));
+    changed
+}
+
+/// Forms in which the last two or three numbers that were compared are others at once.
+fn joined(form: &Form, limits: &[(Found, u64)]) -> impl Iterator<Item = Form> {
+    let mut last: Vec<(Found, u64)> = Vec::new();
+    for &(found, other) in limits {
+        if last.iter().all(|(known, _)| known.0 != found.0) {
+            last.push((found, other));
+        }
+    }
+    let several = (2..=MOST_JOINED).filter_map(move |count| Some(last.get(..count)?.to_vec()));
+    several.flat_map(move |last| {
+        [0, 1].map(|below| {
+            let each = last.iter();
+            each.fold(form.clone(), |form, &(found, other)| {
+                with_field(&form, found, other.wrapping_sub(below))
+            })
+        })
+    })
 }
 
 #[cfg(test)]
@@ -353,7 +467,8 @@ mod tests {
         let forms = next_forms(&whole, &[(mark, 0x4d41_5055)]);
         let values: Vec<(Base, u64)> = forms.iter().map(|f| (f.base, f.fields[&(8, 4)])).collect();
         assert_eq!(values[0], (Base::Marks, 0x4d41_5055));
-        assert_eq!(values[1], (Base::Zeros, 0x4d41_5055));
+        assert_eq!(values[1], (Base::Marks, 0x4d41_5056));
+        assert_eq!(values[3], (Base::Zeros, 0x4d41_5055));
         assert!(values.contains(&(Base::Ones, 0x4d41_5054)));
         assert_eq!(forms.len(), 9);
         // What was learned is no mark any longer.
@@ -366,16 +481,58 @@ mod tests {
         let mut whole = form(Base::Marks);
         let list = marks(&whole);
         let (at, mark) = list[1];
-        assert_eq!(field_of(&whole, &list, mark), Some((at, 4)));
-        assert_eq!(field_of(&whole, &list, mark & 0xffff), Some((at, 2)));
-        assert_eq!(field_of(&whole, &list, mark & 0xff), Some((at, 1)));
+        assert_eq!(field_of(&whole, &list, mark), Some(((at, 4), 0)));
+        assert_eq!(field_of(&whole, &list, mark & 0xffff), Some(((at, 2), 0)));
+        assert_eq!(field_of(&whole, &list, mark & 0xff), Some(((at, 1), 0)));
         let (_, high) = list[3];
-        assert_eq!(field_of(&whole, &list, high << 32 | list[2].1), Some((8, 8)));
+        assert_eq!(field_of(&whole, &list, high << 32 | list[2].1), Some(((8, 8), 0)));
         assert_eq!(field_of(&whole, &list, 0), None);
         // A half that was learned leaves the other one.
         whole.fields.insert((at, 2), 3);
         assert_eq!(field_of(&whole, &list, mark), None);
-        assert_eq!(field_of(&whole, &list, mark >> 16), Some((at + 2, 2)));
+        assert_eq!(field_of(&whole, &list, mark >> 16), Some(((at + 2, 2), 0)));
+    }
+
+    #[test]
+    fn a_number_that_was_shifted_before_the_comparison_is_shifted_back() {
+        let whole = form(Base::Marks);
+        let (at, mark) = marks(&whole)[3];
+        // lea eax, [x - 65]; cmp eax, -64
+        let forms = next_forms(&whole, &[(mark - 65, 0xffff_ffc0)]);
+        let values: Vec<u64> = forms.iter().map(|form| form.fields[&(at, 4)]).collect();
+        assert_eq!(values, [1, 2, 0, 1, 2, 0, 1, 2, 0]);
+        let apart: Vec<u64> = marks(&whole).windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
+        assert!(apart.iter().all(|apart| *apart > 2 * super::NEAR));
+        assert_eq!(next_forms(&whole, &[(mark - super::NEAR, 7)]), []);
+    }
+
+    #[test]
+    fn a_number_that_was_learned_may_have_another_limit() {
+        let mut whole = form(Base::Marks);
+        whole.fields.insert((8, 4), 16);
+        let forms = next_forms(&whole, &[(16, 16), (16, 1)]);
+        let values: Vec<u64> = forms.iter().take(3).map(|form| form.fields[&(8, 4)]).collect();
+        assert_eq!(values, [1, 2, 0]);
+        let forms = next_forms(&whole, &[(16, 16)]);
+        assert!(forms.iter().all(|form| form.fields[&(8, 4)] == 16));
+    }
+
+    #[test]
+    fn what_was_compared_last_and_was_not_equal_is_changed_first() {
+        let whole = form(Base::Marks);
+        let list = marks(&whole);
+        let mark = |index: usize| list[index].1;
+        let byte = mark(1) & 0xff;
+        let forms = next_forms(&whole, &[(mark(0), 5), (mark(2), 7), (byte, 3), (104, 104)]);
+        let first = |index: usize| forms[index].fields.iter().next();
+        assert_eq!(first(0), Some((&(8, 4), &7)));
+        assert_eq!(first(3), Some((&(0, 4), &5)));
+        let both = BTreeMap::from([((0, 4), 5), ((8, 4), 7)]);
+        assert_eq!(forms[6].fields, both);
+        assert_eq!(forms[7].fields, BTreeMap::from([((0, 4), 4), ((8, 4), 6)]));
+        assert_eq!((forms[8].base, first(8)), (Base::Zeros, Some((&(8, 4), &7))));
+        assert_eq!(first(20), Some((&(4, 1), &3)));
+        assert_eq!(forms[29].input_bytes, 105);
     }
 
     #[test]
@@ -383,7 +540,7 @@ mod tests {
         let forms = next_forms(&form(Base::Zeros), &[(104, 7), (4, 136)]);
         let lengths: Vec<(u32, u32)> =
             forms.iter().map(|f| (f.input_bytes, f.output_bytes)).collect();
-        assert_eq!(lengths, [(7, 136), (8, 136), (6, 136), (104, 4), (104, 5), (104, 3)]);
+        assert_eq!(lengths, [(104, 4), (104, 5), (104, 3), (7, 136), (8, 136), (6, 136)]);
         assert_eq!(next_forms(&form(Base::Zeros), &[(104, 1 << 40)]), []);
     }
 }

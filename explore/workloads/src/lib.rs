@@ -16,6 +16,6 @@ mod plan;
 pub use content::MarkSet;
 pub use facts::Facts;
 pub use learned::{
-    Answer, Base, Comparison, Form, Known, Learned, Lesson, Request, lessons, next_forms,
+    Answer, Base, Behind, Comparison, Form, Known, Learned, Lesson, Request, lessons, next_forms,
 };
 pub use plan::{Extent, Script, family_names, plan};

@@ -1,9 +1,11 @@
 //! The runs of a check, in the order of what they promise.
 
+use std::iter;
+
 use system::{BufferSpec, CallMode, Command, DeviceInfo, FileRef};
 
 use crate::{
-    Facts, Form, Known, Learned, MarkSet, Request, callers,
+    Behind, Facts, Form, Known, Learned, MarkSet, Request, callers,
     content::Filling,
     families, learned,
     lengths::{self, PAGE},
@@ -163,8 +165,7 @@ impl Target<'_> {
         }
     }
 
-    /// Requests with learned numbers, requests that are served after others, and two forms of one
-    /// kind at once.
+    /// Requests with learned numbers, requests behind others, and two forms of one kind at once.
     fn learned_scripts(&self) -> Vec<Script> {
         let mut list = Vec::new();
         let of_device = self.learned.iter().filter(|((path, _), _)| path == self.path);
@@ -174,12 +175,12 @@ impl Target<'_> {
             for form in &known.telling {
                 list.push(self.one(format!("{name} with learned numbers"), command(form, FILE)));
             }
-            if let Some((first, first_form, form)) = &known.after {
-                let before = learned::command(self, *first, first_form, FILE);
-                let open = self.open(FILE, CallMode::Synchronous);
-                let close = Command::Close { file: FILE };
-                let about = format!("{} before {name} of {}", learned::in_words(*first), self.path);
-                list.push(script(about, vec![open, before, command(form, FILE), close]));
+            for behind in &known.behind {
+                list.push(self.behind(*request, behind, 1));
+            }
+            if let Some(behind) = known.served_behind() {
+                list.push(self.behind(*request, behind, 2));
+                list.push(self.at_once_behind(*request, behind));
             }
             let likeliest = learned::likeliest(self, *request);
             let forms: Vec<&Form> = [&likeliest].into_iter().chain(&known.others).collect();
@@ -194,6 +195,37 @@ impl Target<'_> {
             }
         }
         list
+    }
+
+    /// A request behind others, so many times.
+    fn behind(&self, request: Request, behind: &Behind, times: usize) -> Script {
+        let Behind { before, form, .. } = behind;
+        let last = iter::repeat_n((request, form), times);
+        let each = before.iter().map(|(request, form)| (*request, form)).chain(last);
+        let each = each.map(|(request, form)| learned::command(self, request, form, FILE));
+        let mut commands = vec![self.open(FILE, CallMode::Synchronous)];
+        commands.extend(each);
+        commands.push(Command::Close { file: FILE });
+        let about = learned::behind_in_words(request, before);
+        let again = if times > 1 { " again" } else { "" };
+        script(format!("{about}{again} of {}", self.path), commands)
+    }
+
+    /// The same by two callers at once, each behind requests of its own.
+    fn at_once_behind(&self, request: Request, behind: &Behind) -> Script {
+        let files = [FILE, OTHER_FILE];
+        let mut commands = files.map(|file| self.open(file, CallMode::Synchronous)).to_vec();
+        for file in files {
+            let each = behind.before.iter();
+            commands
+                .extend(each.map(|(request, form)| learned::command(self, *request, form, file)));
+        }
+        let last = files.map(|file| learned::command(self, request, &behind.form, file));
+        commands.push(Command::Together(last.to_vec()));
+        commands.push(Command::Idle { time_100ns: SECOND_100NS });
+        commands.extend(files.map(|file| Command::Close { file }));
+        let about = learned::behind_in_words(request, &behind.before);
+        script(format!("{about} of {}, two callers at once", self.path), commands)
     }
 
     pub(crate) fn open(&self, file: FileRef, mode: CallMode) -> Command {
@@ -431,7 +463,7 @@ mod tests {
     use system::{BufferSpec, Command, DeviceAccess, DeviceInfo};
 
     use super::plan;
-    use crate::{Extent, Facts, Learned, MarkSet};
+    use crate::{Base, Behind, Extent, Facts, Form, Known, Learned, MarkSet, Request};
 
     fn device(flags: u32) -> DeviceInfo {
         DeviceInfo {
@@ -507,5 +539,37 @@ mod tests {
                 .collect()
         };
         assert_eq!(about(MarkSet::First), about(MarkSet::Second));
+    }
+
+    #[test]
+    fn what_is_served_behind_others_is_made_once_and_twice_and_by_two_callers() {
+        const FIRST: u32 = 0x22_2000;
+        const SECOND: u32 = 0x22_2004;
+        let (first, second) = (Request::Control(FIRST), Request::Control(SECOND));
+        let facts = Facts { codes: vec![FIRST, SECOND], ..Facts::default() };
+        let (base, fields) = (Base::Marks, [((0, 4), 0x4f4c_4548)].into());
+        let form = Form { input_bytes: 8, output_bytes: 0, base, fields };
+        let behind = |is_served| Behind {
+            before: vec![(first, form.clone())],
+            form: form.clone(),
+            is_served,
+        };
+        let codes = |behind: Vec<Behind>| -> Vec<Vec<u32>> {
+            let known = Known { behind, ..Known::default() };
+            let learned = Learned::from([((r"\??\Sample".to_owned(), second), known)]);
+            let scripts = plan((&facts, &learned), &[device(4)], MarkSet::First, Extent::Usual);
+            let scripts = scripts.iter().filter(|script| script.about.contains(", then"));
+            let code = |command: &Command| match command {
+                Command::DeviceControl { code, .. } => Some(*code),
+                _ => None,
+            };
+            let parts = |c: &Command| c.parts().into_iter().filter_map(code).collect::<Vec<_>>();
+            scripts.map(|s| s.commands.iter().flat_map(parts).collect()).collect()
+        };
+        let (once, twice) = (vec![FIRST, SECOND], vec![FIRST, SECOND, SECOND]);
+        let two_callers = vec![FIRST, FIRST, SECOND, SECOND];
+        assert_eq!(codes(vec![behind(true)]), [once.clone(), twice, two_callers]);
+        // What is refused there is looked at once.
+        assert_eq!(codes(vec![behind(false)]), [once]);
     }
 }

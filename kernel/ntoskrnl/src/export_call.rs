@@ -2,10 +2,10 @@
 
 use events::{Event, FreeMoment, IrqlLimit, LimitBroken};
 use guest_memory::GuestAddr;
-use nt_abi::Irql;
+use nt_abi::{Irql, NtStatus};
 
 use crate::{
-    Activation, Call, CallResult, Export, Flow, Kernel, Stop,
+    Activation, Call, CallResult, Export, FailedCall, Flow, Kernel, Stop,
     io::{self, CallStage},
     ke::ThreadState,
     registers::{RAX, RSP},
@@ -91,6 +91,10 @@ impl Kernel {
         let rsp = self.gpr(RSP);
         self.set_gpr(RSP, rsp.wrapping_add(8));
         self.set_gpr(RAX, value);
+        let status = u32::try_from(value).map(NtStatus).ok().filter(|status| status.is_error());
+        if let Some(status) = status {
+            self.failed_call = Some(FailedCall { status, name, from });
+        }
         self.regs().rip = from.0;
         self.share_interrupt_if_chosen();
         if self.moves_now() || self.suspend_if_chosen()? || is_cut {

@@ -7,7 +7,7 @@ use cpu::{Clock, Processor, Registers, Tier};
 use events::{Event, IrqlChange, Observer, Origin, Question, Seq, ThreadId, Verdict};
 use guest_memory::{GuestAddr, GuestMemory, Limits};
 use happens_before::Lane;
-use nt_abi::Irql;
+use nt_abi::{Irql, NtStatus};
 use pe_image::Image;
 use saved::Saved;
 
@@ -117,6 +117,17 @@ impl LoadedImage {
     }
 }
 
+/// A call of an export that returned a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedCall {
+    /// What it returned.
+    pub status: NtStatus,
+    /// The routine, as its author wrote it.
+    pub name: &'static str,
+    /// Where the caller goes on.
+    pub from: GuestAddr,
+}
+
 /// A line of the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceEntry {
@@ -164,6 +175,8 @@ pub struct Kernel {
     pub last_seq: Seq,
     /// A digest of the exports called so far, in order.
     pub call_digest: u64,
+    /// The last call of an export that returned a failure.
+    pub failed_call: Option<FailedCall>,
     /// Loaded drivers.
     pub images: Saved<Vec<LoadedImage>>,
     /// Lines printed by `DbgPrint` and kin.
@@ -219,6 +232,7 @@ impl Kernel {
             idle_100ns: 0,
             last_seq: Seq(0),
             call_digest: 0,
+            failed_call: None,
             images: Saved::default(),
             debug_output: Saved::default(),
             trace: Saved::default(),

@@ -50,7 +50,7 @@ pub mod io;
 pub use call::{BugCheck, CallResult, Exception, FromArg, GuestPtr, IntoFlow, Stop, VarArgs};
 pub use export::{DataExport, Export, ExportTable, Module, TrapTarget};
 pub use flow::{Activation, Flow, Frame, GuestCall, Spin, Wait};
-pub use kernel::{Call, Config, Core, Kernel, LoadedImage, MAX_PROCESSORS, TraceEntry};
+pub use kernel::{Call, Config, Core, FailedCall, Kernel, LoadedImage, MAX_PROCESSORS, TraceEntry};
 pub use points::Points;
 pub use run_loop::Rest;
 pub use snapshot::KernelSnapshot;

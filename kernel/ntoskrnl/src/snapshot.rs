@@ -13,8 +13,8 @@ use nt_abi::Irql;
 use saved::Keep;
 
 use crate::{
-    Call, ExportTable, Kernel, LoadedImage, TraceEntry, ex, io, ke, kernel::Recorded, mm, ob, ps,
-    rtl, turn::Turn,
+    Call, ExportTable, FailedCall, Kernel, LoadedImage, TraceEntry, ex, io, ke, kernel::Recorded,
+    mm, ob, ps, rtl, turn::Turn,
 };
 
 /// A captured machine.
@@ -30,6 +30,7 @@ pub struct KernelSnapshot {
     idle_100ns: u64,
     last_seq: Seq,
     call_digest: u64,
+    failed_call: Option<FailedCall>,
     images: Arc<Vec<LoadedImage>>,
     debug_output: Arc<Vec<String>>,
     trace: Arc<Vec<TraceEntry>>,
@@ -82,6 +83,7 @@ impl Kernel {
             idle_100ns: self.idle_100ns,
             last_seq: self.last_seq,
             call_digest: self.call_digest,
+            failed_call: self.failed_call,
             images: self.images.capture(),
             debug_output: self.debug_output.capture(),
             trace: self.trace.capture(),
@@ -124,6 +126,7 @@ impl Kernel {
         self.idle_100ns = snapshot.idle_100ns;
         self.last_seq = snapshot.last_seq;
         self.call_digest = snapshot.call_digest;
+        self.failed_call = snapshot.failed_call;
         self.images.restore(&snapshot.images);
         self.debug_output.restore(&snapshot.debug_output);
         self.trace.restore(&snapshot.trace);

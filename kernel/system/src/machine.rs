@@ -6,6 +6,7 @@ use choice_tape::Tape;
 use cpu::{Tier, Unavailable};
 use events::{BugCheckRaised, Event, Observer, Origin, Seq, ThreadId};
 use guest_memory::{Accessor, GuestAddr, Limits, Logged, Tracking};
+use nt_abi::NtStatus;
 use ntoskrnl::ob::Handle;
 use ntoskrnl::{
     BugCheck, Config, Kernel, KernelSnapshot, Module, Rest, Stop, io, ke, map, mm, ob, ps,
@@ -287,6 +288,13 @@ impl Machine {
     /// A digest of the kernel routines that the driver called so far, in order.
     pub fn call_digest(&self) -> u64 {
         self.kernel.call_digest
+    }
+
+    /// The kernel routine that returned the last failure that the driver got, if it was this one,
+    /// and the offset in the image behind the call.
+    pub fn failed_call(&self, status: NtStatus) -> Option<(&'static str, u32)> {
+        let failed = self.kernel.failed_call.filter(|failed| failed.status == status)?;
+        Some((failed.name, self.rva(failed.from)?))
     }
 
     /// How many processors it has.

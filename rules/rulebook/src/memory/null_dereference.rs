@@ -13,8 +13,8 @@ declare_rule! {
         severity: Severity::Violation,
         title: "null pointer followed",
         explain: include_str!("null_dereference.md"),
-        fix: "check the pointer before using it; routines that allocate or look something up \
-            return null when they fail",
+        fix: "check the pointer where it comes from: a routine that allocates, maps or looks \
+            something up returns null when it fails, and a field is null until it is set",
         windows: "bug check 0x1E, 0x3B or 0x7E with STATUS_ACCESS_VIOLATION; 0xD1 at \
             DISPATCH_LEVEL or above",
         contract: &[
