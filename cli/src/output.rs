@@ -18,9 +18,11 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Prints a line to the standard error output, if anybody reads it.
+/// Prints a sentence to the standard error output, if anybody reads it. It may name files and what
+/// is in them.
 pub(crate) fn error(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let lines: Vec<String> = line.split('\n').map(printable).collect();
+    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
 }
 
 /// Findings, then one line per driver.
@@ -61,7 +63,7 @@ pub(crate) fn friendly_run(run: FriendlyRun) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-/// What a driver says or names itself, for a terminal.
+/// What a driver or a file says or is named, for a terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -69,9 +71,10 @@ fn printable(text: &str) -> String {
 /// What a driver's file states.
 pub(crate) fn inspection(path: &str, driver: &Driver) -> Result<Outcome, String> {
     let found = bugcheck::inspect(driver).map_err(|sentence| format!("{path}: {sentence}"))?;
+    let path = printable(path);
     let mut text = format!("{path}: {}, SHA-256 {}\n", found.kind, found.sha256);
     for (name, value) in &found.version {
-        text.push_str(&format!("  {name}: {value}\n"));
+        text.push_str(&format!("  {name}: {}\n", printable(value)));
     }
     let signer = if found.is_signer_present { "present, not verified" } else { "absent" };
     text.push_str(&format!("  signature: {signer}\n"));
@@ -81,7 +84,8 @@ pub(crate) fn inspection(path: &str, driver: &Driver) -> Result<Outcome, String>
     text.push_str(&format!("imports: {} modelled, {} not\n", modelled.len(), missing.len()));
     for (word, imports) in [("modelled", modelled), ("not modelled", missing)] {
         for import in imports {
-            text.push_str(&format!("  {word:12}  {}!{}\n", import.module, import.name));
+            let (module, name) = (printable(&import.module), printable(&import.name));
+            text.push_str(&format!("  {word:12}  {module}!{name}\n"));
         }
     }
     text.push_str(&format!("names of devices and links: {}\n", found.devices.len()));

@@ -50,6 +50,26 @@ fn names_that_are_nearly_right_are_offered() {
 }
 
 #[test]
+fn no_name_moves_the_terminal() {
+    let folder = tempfile("escape");
+    let driver = folder.join("a\u{1b}[31mb.sys");
+    std::fs::create_dir_all(&folder).expect("the folder is ours");
+    std::fs::copy(format!("{ROOT}/{ZERO}"), &driver).expect("the sample is there");
+    let driver = driver.to_string_lossy();
+    for arguments in [
+        &["inspect", &*driver][..],
+        &["run", &driver],
+        &["check", &driver, "--runs", "5"],
+        &["check", ZERO, "--without", "\u{1b}[31m"],
+        &["explain", "\u{1b}[31m"],
+    ] {
+        let text = text(&bugcheck(arguments));
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{arguments:?}: {text:?}");
+        assert!(!text.is_empty());
+    }
+}
+
+#[test]
 fn replays_take_no_option_that_the_token_holds() {
     let token = "5.00000000.0.0.2";
     for held in [["--seed", "3"], ["--processors", "1"], ["--profile", "strict"]] {

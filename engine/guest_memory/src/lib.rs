@@ -11,6 +11,7 @@ mod access;
 mod addr;
 mod arenas;
 mod block;
+mod effort;
 mod frames;
 mod memory;
 mod objection;

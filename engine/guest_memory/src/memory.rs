@@ -28,6 +28,7 @@ pub struct Limits {
 pub struct GuestMemory {
     // Configuration.
     pub(crate) limits: Limits,
+    pub(crate) most_effort: u64,
     // State that snapshots keep.
     pub(crate) state: State,
     pub(crate) frames: Frames,
@@ -49,6 +50,8 @@ pub(crate) struct State {
     /// Mapped pages of all halves.
     pub(crate) mapped_pages: u64,
     pub(crate) arenas: Arenas,
+    /// Work that counts no events; see `effort`.
+    pub(crate) effort: u64,
 }
 
 impl State {
@@ -73,6 +76,7 @@ impl GuestMemory {
     pub(crate) fn in_store(limits: Limits, store: FrameStore) -> Self {
         Self {
             limits: Limits { frames: limits.frames.min(FRAMES_MAX), ..limits },
+            most_effort: u64::MAX,
             state: State {
                 frames: FrameTable::default(),
                 kernel: PageTable::default(),
@@ -81,6 +85,7 @@ impl GuestMemory {
                 is_pageable_allowed: true,
                 mapped_pages: 0,
                 arenas: Arenas::default(),
+                effort: 0,
             },
             frames: Frames::new(store),
             tracker: Tracker::default(),

@@ -64,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) fault_rip: u64,
     /// Where the signal handler goes on.
     pub(crate) fault_return: u64,
+    /// Bytes that the stub of repeated string instructions has moved by itself.
+    pub(crate) moved_bytes: u64,
 }
 
 /// The table of branch targets. Code reads the first column only.
@@ -102,7 +104,8 @@ macro_rules! places {
 }
 places!(gpr xmm mxcsr host_mxcsr flags entry host_rsp exit left one borrowed borrowed_rcx stack_low
     stack_end overwritten return_to own target back service serving memory
-    services saved_rax saved_r10 saved_flags string_service string result outcome);
+    services saved_rax saved_r10 saved_flags string_service string result outcome
+    moved_bytes);
 
 impl Places {
     /// The table of branch targets lies before the context.

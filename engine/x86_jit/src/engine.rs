@@ -387,10 +387,10 @@ impl Translator {
             self.counts.entries += 1;
             serving.epoch = self.epoch;
             let context = self.code.context();
-            context.entry = host;
-            context.fault = 0;
+            (context.entry, context.fault) = (host, 0);
             context.outcome = u64::from(Outcome::DONE);
             self.code.run(self.stubs.enter, is_plain, serving, m);
+            m.exert(std::mem::take(&mut self.code.context().moved_bytes));
             if let Some(panic) = serving.panic.take() {
                 resume_unwind(panic);
             }

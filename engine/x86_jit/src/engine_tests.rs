@@ -160,6 +160,7 @@ fn both_in(
     fast.r.rflags &= !ignored_flags;
     assert_eq!(fast.r, slow.r);
     assert_eq!(fast.clock, slow.clock);
+    assert_eq!(fast.m.effort(), slow.m.effort());
     assert_eq!(fast.trapped_from(), slow.trapped_from());
     assert_eq!(fast.blocks_reached(), slow.blocks_reached());
     assert!(fast.memory() == slow.memory(), "memory differs");
@@ -434,6 +435,34 @@ fn relative_operands_and_strings() {
         a.set_label(&mut constant).unwrap();
         a.dq(&[0x1234_5678_9abc_def0]).unwrap();
     });
+}
+
+#[test]
+fn bytes_of_repeated_instructions_are_counted_however_they_are_moved() {
+    let machine = both(|a| {
+        // By the stub, by Rust, over itself, downwards, and by the interpreter.
+        for (from, to, count) in [(0, 0x100, 30), (0, 0x1000, 0x1800), (0x100, 0x101, 500)] {
+            a.mov(rsi, DATA + from).unwrap();
+            a.mov(rdi, DATA + to).unwrap();
+            a.mov(ecx, count).unwrap();
+            a.rep().movsb().unwrap();
+        }
+        a.mov(rdi, DATA).unwrap();
+        a.mov(ecx, 0x700).unwrap();
+        a.rep().stosq().unwrap();
+        a.std().unwrap();
+        a.mov(ecx, 10).unwrap();
+        a.rep().stosd().unwrap();
+        a.cld().unwrap();
+        a.mov(ecx, 7).unwrap();
+        a.rep().lodsw().unwrap();
+        // Of one that is not repeated nothing is counted, nor of one that does nothing.
+        a.movsb().unwrap();
+        a.xor(ecx, ecx).unwrap();
+        a.rep().stosb().unwrap();
+        a.ret().unwrap();
+    });
+    assert_eq!(machine.m.effort(), 30 + 0x1800 + 500 + 8 * 0x700 + 4 * 10 + 2 * 7);
 }
 
 /// The six status flags: what an instruction that does not complete was about to overwrite.

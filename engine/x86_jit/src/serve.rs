@@ -233,6 +233,7 @@ fn move_units(context: &mut Context, memory: &mut GuestMemory, strings: Strings)
     }
     if strings.is_repeated {
         *rcx -= done;
+        memory.exert(done * unit_bytes);
     }
     done == count
 }

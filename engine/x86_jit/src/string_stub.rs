@@ -54,6 +54,7 @@ pub(crate) fn moves(e: &mut Emit, state_adjust: i64, slow: Label) {
     Run { is_store: true, ..copy }.emit(e, slow);
     e.place(done);
     add(e, TO, LENGTH);
+    e.store(Code::Add_rm64_r64, e.places.moved_bytes(), LENGTH);
     e.store_imm(Code::Mov_rm64_imm32, e.places.borrowed_rcx(), 0);
 }
 

@@ -339,7 +339,7 @@ impl Loaded {
             return prefix.beginning();
         }
         self.machine.restore(&self.snapshot, tape);
-        let start_events = self.machine.clock_events();
+        let start_events = events_of(&self.machine);
         let mut progress = Progress { start_events, ..Progress::default() };
         if let Some(watch) = watch {
             self.machine.track(watch.pages.clone(), watch.logged);
@@ -537,10 +537,21 @@ impl Progress {
             calls: machine.call_digest(),
             moments: Moments::of(machine.tape()),
             lanes,
-            events: machine.clock_events().saturating_sub(self.start_events),
+            events: events_of(machine).saturating_sub(self.start_events),
             blocks: Vec::new(),
         }
     }
+}
+
+/// Work beside its events that is no matter in a run, and what stands for an event of what is more:
+/// runs that only move memory must not take hours together.
+const FREE_EFFORT: u64 = 1 << 26;
+const EFFORT_OF_EVENT: u64 = 64;
+
+/// The events of a machine, for the budget.
+fn events_of(machine: &Machine) -> u64 {
+    let hard = machine.effort().saturating_sub(FREE_EFFORT) / EFFORT_OF_EVENT;
+    machine.clock_events().saturating_add(hard)
 }
 
 impl Progress {

@@ -14,6 +14,11 @@ use crate::{BugCheck, CallResult, Exception, Kernel, Stop, map};
 /// Longest range that one service call touches.
 const LONGEST_BYTES: u64 = 1 << 28;
 
+/// What an access of a service costs beside its bytes, in units of `GuestMemory::exert`.
+const ACCESS_EFFORT: u64 = 12;
+/// What a byte costs that is copied with its state.
+const COPY_EFFORT: u64 = 4;
+
 fn is_short(bytes: &[u8]) -> bool {
     bytes.len() as u64 <= LONGEST_BYTES
 }
@@ -31,6 +36,7 @@ impl Kernel {
 
     /// Reads an integer.
     pub fn read_scalar<T: Scalar>(&mut self, at: GuestAddr) -> CallResult<T> {
+        self.memory.exert(ACCESS_EFFORT);
         // As a rule nothing objects.
         if let Some(value) = self.memory.load_for_service(at, T::SIZE_BYTES) {
             return Ok(T::from_u64(value));
@@ -43,6 +49,7 @@ impl Kernel {
 
     /// Writes an integer.
     pub fn write_scalar<T: Scalar>(&mut self, at: GuestAddr, value: T) -> CallResult<()> {
+        self.memory.exert(ACCESS_EFFORT);
         if self.memory.store_for_service(at, T::SIZE_BYTES, value.to_u64()).is_some() {
             return Ok(());
         }
@@ -52,6 +59,7 @@ impl Kernel {
 
     /// Reads a range.
     pub fn read(&mut self, at: GuestAddr, into: &mut [u8]) -> CallResult<()> {
+        self.memory.exert(into.len() as u64);
         // As a rule nothing objects.
         if is_short(into) && self.memory.read(Accessor::Supervisor, at, into).is_ok() {
             return Ok(());
@@ -63,6 +71,7 @@ impl Kernel {
     /// Reads a range of guest-given length into a new buffer.
     pub fn read_vec(&mut self, at: GuestAddr, size_bytes: u64) -> CallResult<Vec<u8>> {
         self.allow(AccessKind::Read, at, size_bytes)?;
+        self.memory.exert(ACCESS_EFFORT + size_bytes);
         let length = usize::try_from(size_bytes).expect("bounded by `allow`");
         let mut bytes = vec![0; length];
         self.memory.read(Accessor::Machine, at, &mut bytes).map_err(|o| self.internal(&o))?;
@@ -71,6 +80,7 @@ impl Kernel {
 
     /// Writes a range of defined bytes.
     pub fn write(&mut self, at: GuestAddr, bytes: &[u8]) -> CallResult<()> {
+        self.memory.exert(bytes.len() as u64);
         if is_short(bytes) && self.memory.write(Accessor::Supervisor, at, bytes).is_ok() {
             return Ok(());
         }
@@ -82,6 +92,7 @@ impl Kernel {
     pub fn copy(&mut self, to: GuestAddr, from: GuestAddr, size_bytes: u64) -> CallResult<()> {
         self.allow(AccessKind::Read, from, size_bytes)?;
         self.allow(AccessKind::Write, to, size_bytes)?;
+        self.memory.exert(ACCESS_EFFORT + COPY_EFFORT * size_bytes);
         let machine = Accessor::Machine;
         self.memory.copy((machine, to), (machine, from), size_bytes).map_err(|o| self.internal(&o))
     }
@@ -89,6 +100,7 @@ impl Kernel {
     /// Fills with a defined byte.
     pub fn fill(&mut self, at: GuestAddr, byte: u8, size_bytes: u64) -> CallResult<()> {
         let is_short = size_bytes <= LONGEST_BYTES;
+        self.memory.exert(ACCESS_EFFORT + size_bytes);
         if is_short && self.memory.fill(Accessor::Supervisor, at, byte, size_bytes).is_ok() {
             return Ok(());
         }

@@ -9,10 +9,18 @@ use crate::{
     registers::{ARGUMENTS, DIRECTION_FLAG, RAX, RSP},
 };
 
+/// Activations of a thread: more than a kernel stack has room for, unless the driver moves its
+/// stack pointer back.
+const MOST_NESTED: usize = 8_192;
+
 impl Kernel {
     /// Starts guest code as the kernel calls it: arguments in registers and above the home space,
     /// the return address a trap. Source: "x64 calling convention".
     pub(crate) fn enter(&mut self, call: &GuestCall) -> CallResult<()> {
+        if self.activations().len() >= MOST_NESTED {
+            let what = format!("{MOST_NESTED} calls and exceptions inside of each other");
+            return Err(Stop::Limit { what });
+        }
         let (irql, regions) = (self.irql(), self.region_depth());
         if let Some(entry) = call.entry {
             self.emit(Event::EntryCall(entry))?;
@@ -108,5 +116,33 @@ impl Kernel {
         let low = self.current_thread().stack_low;
         let rsp = GuestAddr(self.gpr(RSP));
         self.give_up_stack(low, rsp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MOST_NESTED;
+    use crate::{
+        Flow, GuestCall, Stop,
+        testing::{code, kernel, with_threads},
+    };
+
+    #[test]
+    fn calls_inside_of_each_other_have_a_bound_if_the_stack_has_none() {
+        let mut k = kernel();
+        let thread = with_threads(&mut k, 1)[0];
+        let routine = code(&mut k, &[0xc3]);
+        k.begin(thread, |_| Ok(Flow::Resume)).unwrap();
+        let top = k.regs().gpr[4];
+        let mut enter = || {
+            // The driver moves its stack pointer back each time.
+            k.regs().gpr[4] = top;
+            k.enter(&GuestCall::helper(guest_memory::GuestAddr(routine), Vec::new()))
+        };
+        for number in 0..MOST_NESTED {
+            assert_eq!(enter(), Ok(()), "{number}");
+        }
+        let what = "8192 calls and exceptions inside of each other".to_owned();
+        assert_eq!(enter(), Err(Stop::Limit { what }));
     }
 }

@@ -13,7 +13,7 @@ use saved::Saved;
 
 use crate::{
     Activation, CallResult, ExportTable, Module, Stop, ex, io, ke, map, mm, ob, points::Points, ps,
-    rtl, turn::Turn,
+    rtl, run_loop::MOST_EFFORT, turn::Turn,
 };
 
 /// What a run is given.
@@ -218,12 +218,14 @@ impl Kernel {
         limits: Limits,
     ) -> Self {
         let (processors, tier) = (config.processors.clamp(1, MAX_PROCESSORS), config.tier);
+        let mut memory = tier.memory(limits);
+        memory.bound_effort(MOST_EFFORT);
         Self {
             config,
             exports: Saved::new(ExportTable::new(modules)),
             observer,
             tape,
-            memory: tier.memory(limits),
+            memory,
             cores: (0..processors).map(|index| Core::new(index, tier)).collect(),
             current: 0,
             turn: Turn::default(),

@@ -11,6 +11,17 @@ use crate::{CallResult, ExportTable, Flow, Kernel, Stop, io, ke::ThreadState, re
 const SETTLE_EVENTS: u64 = 500_000;
 /// Turns between two events: a machine that only switches is at an end.
 const MOST_ROUNDS: u32 = 1 << 20;
+/// Work of a run that no event stands for, in units of `GuestMemory::exert`: some ten seconds.
+pub(crate) const MOST_EFFORT: u64 = 1 << 31;
+/// What a round in which nobody ran costs.
+const ROUND_EFFORT: u64 = 256;
+/// Events of the first slice of guest code, after which its work is looked at, and of later ones.
+const FIRST_SLICE_EVENTS: u64 = 64;
+const LAST_SLICE_EVENTS: u64 = 4096;
+/// Work in a slice after which the next one is one event.
+const SLICE_EFFORT: u64 = 1 << 24;
+/// What each thread adds to a round.
+const THREAD_EFFORT: u64 = 4;
 
 /// How a stretch of running ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +126,11 @@ impl Kernel {
                 let what = format!("{MOST_ROUNDS} switches in a row in which nobody ran");
                 return Err(Stop::Limit { what });
             }
+            if standing.1 > 0 && self.turn.instructions.is_none() {
+                self.memory.exert(ROUND_EFFORT);
+            }
+            self.memory.exert(self.ke.threads.len() as u64 * THREAD_EFFORT);
+            self.check_effort()?;
             if others.iter().any(|&id| self.ke.thread(id).result.is_some()) && self.can_begin() {
                 return Ok(Rest::Finished);
             }
@@ -256,7 +272,7 @@ impl Kernel {
             .min(self.events_to_next_due());
         self.show_lane();
         let exit = match self.turn.instructions {
-            None => self.with_cpu(|cpu, regs, memory, clock| cpu.run(regs, memory, clock)),
+            None => self.run_slices()?,
             Some(_) => self.run_instructions(),
         };
         self.report_races()?;
@@ -268,6 +284,39 @@ impl Kernel {
             }
             other => other,
         }
+    }
+
+    /// Runs up to the limit of the clock in slices, between which the work that counts no events is
+    /// looked at: both engines end a slice at the same instruction.
+    fn run_slices(&mut self) -> CallResult<Exit> {
+        let limit_events = self.clock.limit_events;
+        let mut slice_events = FIRST_SLICE_EVENTS;
+        loop {
+            self.clock.limit_events =
+                limit_events.min(self.clock.events.saturating_add(slice_events));
+            let before = self.memory.effort();
+            let exit = self.with_cpu(|cpu, regs, memory, clock| cpu.run(regs, memory, clock));
+            if exit != Exit::ClockLimit || self.clock.events >= limit_events {
+                self.clock.limit_events = limit_events;
+                return Ok(exit);
+            }
+            self.check_effort()?;
+            let is_hard = self.memory.effort() - before > SLICE_EFFORT;
+            slice_events = match is_hard {
+                true => 1,
+                false => (slice_events * 2).min(LAST_SLICE_EVENTS),
+            };
+        }
+    }
+
+    /// Ends a run whose work reached its bound.
+    fn check_effort(&self) -> CallResult<()> {
+        if !self.memory.is_exhausted() {
+            return Ok(());
+        }
+        let bytes = MOST_EFFORT >> 30;
+        let what = format!("work beside its events, as much as moving {bytes} GiB");
+        Err(Stop::Limit { what })
     }
 
     /// Runs what is left of a turn that is counted in instructions.
@@ -309,5 +358,46 @@ impl Kernel {
         #[expect(clippy::indexing_slicing, reason = "`current` always names a processor")]
         let core = &mut self.cores[self.current];
         run(&mut core.cpu, &mut core.regs, &mut self.memory, &mut self.clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_memory::GuestAddr;
+    use nt_abi::Irql;
+
+    use crate::{
+        Flow, GuestCall, Kernel, Stop, frame,
+        testing::{call_by_name, code, kernel, result_of, with_threads},
+    };
+
+    #[derive(Clone, Debug)]
+    struct Done;
+    frame!(Done, |_, _, value| Ok(Flow::Return(value)));
+
+    /// Runs this code with a block of a megabyte in rdx until it stops.
+    fn stop_of(k: &mut Kernel, bytes: &[u8]) -> Stop {
+        let thread = with_threads(k, 1)[0];
+        let routine = GuestAddr(code(k, bytes));
+        let room = call_by_name(k, "ExAllocatePoolWithTag", &[512, 1 << 20, 0x31]).unwrap();
+        k.begin(thread, |_| Ok(Flow::call(GuestCall::helper(routine, vec![0, room]), Done)))
+            .unwrap();
+        assert_eq!(k.irql(), Irql::PASSIVE_LEVEL);
+        result_of(k, thread).expect_err("it never ends")
+    }
+
+    #[test]
+    fn work_that_counts_few_events_ends() {
+        // again: mov rdi, rdx; mov ecx, 100000h; xor eax, eax; rep stosb; jmp again
+        let fill = [0x48, 0x89, 0xd7, 0xb9, 0, 0, 0x10, 0, 0x31, 0xc0, 0xf3, 0xaa, 0xeb, 0xf2];
+        let mut k = kernel();
+        let what = "work beside its events, as much as moving 2 GiB".to_owned();
+        assert_eq!(stop_of(&mut k, &fill), Stop::Limit { what });
+        assert!((2_000..2_100).contains(&k.clock.events), "{}", k.clock.events);
+        // again: jmp again. Events end it, and no work is counted for them.
+        let mut k = kernel();
+        let stop = stop_of(&mut k, &[0xeb, 0xfe]);
+        assert_eq!(stop, Stop::Limit { what: "1000000 events".to_owned() });
+        assert!(k.memory.effort() < 1 << 24, "{}", k.memory.effort());
     }
 }

@@ -307,6 +307,11 @@ impl Machine {
         self.kernel.clock.events
     }
 
+    /// Work that counted no events, in units of `GuestMemory::exert`.
+    pub fn effort(&self) -> u64 {
+        self.kernel.memory.effort()
+    }
+
     /// Why the machine is over. A bug check is a fact that rules hear of.
     fn stopped(&mut self, stop: Stop) -> Stopped {
         if let Stop::BugCheck(BugCheck { code, parameters }) = stop {

@@ -5,6 +5,8 @@
 //!
 //! Source: <https://learn.microsoft.com/cpp/build/exception-handling-x64>.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use crate::bytes::{slice_at, u16_at, u32_at};
@@ -112,6 +114,16 @@ impl RuntimeFunction {
 pub struct FunctionTable {
     entries: Vec<RuntimeFunction>,
     is_sorted: bool,
+    /// Of an unsorted table: where an entry is the first that holds the addresses, ascending.
+    firsts: Vec<First>,
+}
+
+/// A stretch of an image, and which entry is the first that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct First {
+    begin_rva: u32,
+    end_rva: u32,
+    index: usize,
 }
 
 impl FunctionTable {
@@ -125,7 +137,8 @@ impl FunctionTable {
         };
         let entries: Vec<_> = all.filter(is_real).take(FUNCTION_LIMIT).collect();
         let is_sorted = entries.is_sorted_by(|a, b| a.end_rva <= b.begin_rva);
-        Self { entries, is_sorted }
+        let firsts = if is_sorted { Vec::new() } else { firsts(&entries) };
+        Self { entries, is_sorted, firsts }
     }
 
     /// Returns the entries in the order of the image.
@@ -144,11 +157,39 @@ impl FunctionTable {
     /// Returns the entry that holds this RVA; of an unsorted table, the first.
     pub fn lookup(&self, rva: u32) -> Option<RuntimeFunction> {
         if !self.is_sorted {
-            return self.entries.iter().find(|entry| entry.contains(rva)).copied();
+            let after = self.firsts.partition_point(|first| first.begin_rva <= rva);
+            let first = self.firsts.get(after.checked_sub(1)?)?;
+            return self.entries.get(first.index).filter(|_| rva < first.end_rva).copied();
         }
         let after = self.entries.partition_point(|entry| entry.begin_rva <= rva);
         self.entries.get(after.checked_sub(1)?).filter(|entry| entry.contains(rva)).copied()
     }
+}
+
+/// Where each entry is the first that holds the addresses: whoever walks a stack looks up every
+/// frame, and a table may have a million entries.
+fn firsts(entries: &[RuntimeFunction]) -> Vec<First> {
+    let ends = |(index, entry): (usize, &RuntimeFunction)| {
+        [(entry.begin_rva, true, index), (entry.end_rva, false, index)]
+    };
+    let mut ends: Vec<_> = entries.iter().enumerate().flat_map(ends).collect();
+    ends.sort_unstable();
+    let mut holding = BTreeSet::new();
+    let (mut firsts, mut begin_rva) = (Vec::new(), 0);
+    for (rva, is_begin, index) in ends {
+        if let Some(&index) = holding.first()
+            && begin_rva < rva
+        {
+            firsts.push(First { begin_rva, end_rva: rva, index });
+        }
+        begin_rva = rva;
+        if is_begin {
+            holding.insert(index);
+        } else {
+            holding.remove(&index);
+        }
+    }
+    firsts
 }
 
 /// What one step of a prologue did.

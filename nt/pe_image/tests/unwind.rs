@@ -150,3 +150,20 @@ fn functions_are_found_by_address() {
     assert_eq!(lookup(&unsorted, 0x1005), (false, Some(0x1000)));
     assert_eq!(lookup(&unsorted, 0x1015), (false, None));
 }
+
+#[test]
+fn of_entries_that_overlap_the_first_counts() {
+    // Inside each other, over each other's ends, twice the same, apart.
+    let tables: [&[(u32, u32)]; 3] = [
+        &[(0x1008, 0x1010), (0x1000, 0x1020), (0x1004, 0x1018), (0x1000, 0x1020)],
+        &[(0x1010, 0x1018), (0x1000, 0x1008), (0x1004, 0x1014), (0x101c, 0x1020)],
+        &[(0x1000, 0x1020), (0x1000, 0x1010), (0x1010, 0x1020)],
+    ];
+    for table in tables {
+        for rva in 0xfff..0x1022 {
+            let first = table.iter().find(|(begin, end)| (*begin..*end).contains(&rva));
+            let expected = (false, first.map(|(begin, _)| *begin));
+            assert_eq!(lookup(table, rva), expected, "{rva:x} in {table:x?}");
+        }
+    }
+}

@@ -82,7 +82,7 @@ pub(super) fn run<L: Label>(
     }
     // A comparison that stops in the middle shows the flags from before its first iteration.
     let before = (e.lazy, e.r.rflags, labels.flags, labels.compare);
-    let careful = repeat(e, labels, op, &single, ins, unit);
+    let careful = string::counted(e, op, |e| repeat(e, labels, op, &single, ins, unit));
     if !matches!(careful, Careful::Done(_)) && unit.compares() {
         (e.lazy, e.r.rflags, labels.flags, labels.compare) = before;
     }

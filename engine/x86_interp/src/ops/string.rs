@@ -68,6 +68,17 @@ pub(crate) fn skip(e: &mut Env<'_>, size_bytes: u64) {
     e.r.gpr[RDI] = e.r.gpr[RDI].wrapping_add(size_bytes);
 }
 
+/// Runs a string instruction and counts the bytes of its iterations, if it is repeated: they may be
+/// so many that one event does not stand for them.
+pub(crate) fn counted<T>(e: &mut Env<'_>, op: &Op, run: impl FnOnce(&mut Env<'_>) -> T) -> T {
+    let before = count(e, op);
+    let done = run(e);
+    if op.extra.rep || op.extra.repne {
+        e.m.exert((before - count(e, op)) * u64::from(op.mem_bytes));
+    }
+    done
+}
+
 /// Repeats `once` while rcx is not 0 and, for repe and repne of comparisons, while ZF is as asked.
 fn repeat(
     e: &mut Env<'_>,
@@ -143,21 +154,24 @@ fn movs_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
 
 fn movs<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
     let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
-    if is_plain && (op.extra.rep || op.extra.repne) {
-        copy_fast::<W>(e, op);
-    }
-    repeat(e, op, false, movs_once::<W>)
+    counted(e, op, |e| {
+        if is_plain && (op.extra.rep || op.extra.repne) {
+            while copy_fast::<W>(e, op) {}
+        }
+        repeat(e, op, false, movs_once::<W>)
+    })
 }
 
 /// Moves whole iterations as long as nothing special is in the way; the plain loop does the rest.
-fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) {
+/// Says whether nothing was, and more are left.
+fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) -> bool {
     let (from, to) = (source(e, op), e.r.gpr[RDI]);
     if e.r.gpr[RCX].saturating_mul(W::LEN) < 16 {
-        return;
+        return false;
     }
     let size_bytes = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN) * W::LEN;
     if may_change_code(e, to, size_bytes) {
-        return;
+        return false;
     }
     // By units: at an undefined byte no part of its unit has moved, which may overlap what is read.
     let places = (GuestAddr(to), GuestAddr(from));
@@ -165,6 +179,7 @@ fn copy_fast<W: Word>(e: &mut Env<'_>, op: &Op) {
     e.r.gpr[RCX] -= done;
     e.r.gpr[RSI] = e.r.gpr[RSI].wrapping_add(done * W::LEN);
     e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);
+    done * W::LEN == size_bytes && e.r.gpr[RCX] != 0
 }
 
 /// Whether a store to the range may change code that is about to run in this block.
@@ -182,23 +197,26 @@ fn stos_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
 
 fn stos<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
     let is_plain = !op.extra.short && e.r.rflags & flags::DF == 0;
-    if is_plain && (op.extra.rep || op.extra.repne) && e.r.gpr[RCX] > 1 {
-        fill_fast::<W>(e);
-    }
-    repeat(e, op, false, stos_once::<W>)
+    counted(e, op, |e| {
+        if is_plain && (op.extra.rep || op.extra.repne) && e.r.gpr[RCX] > 1 {
+            while fill_fast::<W>(e) {}
+        }
+        repeat(e, op, false, stos_once::<W>)
+    })
 }
 
-fn fill_fast<W: Word>(e: &mut Env<'_>) {
+fn fill_fast<W: Word>(e: &mut Env<'_>) -> bool {
     let to = e.r.gpr[RDI];
     let count = e.r.gpr[RCX].min(RUN_MAX_BYTES / W::LEN);
     if may_change_code(e, to, count * W::LEN) {
-        return;
+        return false;
     }
     let value = e.r.gpr[0].to_le_bytes();
     let (unit, _) = value.split_at(usize::try_from(W::LEN).unwrap_or(value.len()));
     let done = e.m.fill_units(e.who(), GuestAddr(to), unit, count);
     e.r.gpr[RCX] -= done;
     e.r.gpr[RDI] = to.wrapping_add(done * W::LEN);
+    done == count && e.r.gpr[RCX] != 0
 }
 
 fn lods_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
@@ -208,7 +226,7 @@ fn lods_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
     Ok(())
 }
 fn lods<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
-    repeat(e, op, false, lods_once::<W>)
+    counted(e, op, |e| repeat(e, op, false, lods_once::<W>))
 }
 
 fn scas_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
@@ -218,7 +236,7 @@ fn scas_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
     Ok(())
 }
 fn scas<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
-    repeat(e, op, true, scas_once::<W>)
+    counted(e, op, |e| repeat(e, op, true, scas_once::<W>))
 }
 
 fn cmps_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
@@ -231,7 +249,7 @@ fn cmps_once<W: Word>(e: &mut Env<'_>, op: &Op) -> Result<(), Stop> {
     Ok(())
 }
 fn cmps<W: Word>(e: &mut Env<'_>, op: &Op) -> Done {
-    repeat(e, op, true, cmps_once::<W>)
+    counted(e, op, |e| repeat(e, op, true, cmps_once::<W>))
 }
 
 macro_rules! string {

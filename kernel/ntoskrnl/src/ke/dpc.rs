@@ -57,7 +57,7 @@ impl State {
     }
 
     /// Queued DPCs, and since when.
-    pub(crate) fn queued_dpcs(&self) -> impl Iterator<Item = (GuestAddr, Seq)> + '_ {
+    pub(crate) fn queued_dpcs(&self) -> impl ExactSizeIterator<Item = (GuestAddr, Seq)> + '_ {
         self.dpcs.places.iter().map(|(&dpc, source)| (dpc, source.since))
     }
 }

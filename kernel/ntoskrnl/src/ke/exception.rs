@@ -22,6 +22,13 @@ pub(crate) const EXCEPTION_UNWINDING: u32 = 0x2;
 pub(crate) const EXCEPTION_EXIT_UNWIND: u32 = 0x4;
 pub(crate) const EXCEPTION_TARGET_UNWIND: u32 = 0x20;
 
+/// More frames than there are words on a kernel stack.
+const MOST_FRAMES: usize = 4_096;
+/// What a frame costs, in units of `GuestMemory::exert`.
+const FRAME_EFFORT: u64 = 512;
+/// What an exception costs beside that.
+const RAISE_EFFORT: u64 = 4_096;
+
 /// Guest addresses of the records of one exception, on the stack of the thread that raised it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Records {
@@ -37,6 +44,8 @@ struct Search {
     raised_at: GuestAddr,
     records: Records,
     next: Option<Cursor>,
+    /// Frames that are looked at still.
+    left: usize,
 }
 frame!(Search, Search::handled);
 
@@ -48,6 +57,8 @@ struct Unwinding {
     here: Cursor,
     /// The handler of this frame was called.
     is_asked: bool,
+    /// Frames that are unwound still.
+    left: usize,
 }
 frame!(Unwinding, |mut this, k, _| {
     this.is_asked = true;
@@ -73,9 +84,11 @@ impl Kernel {
         let Some(records) = self.write_records(&exception, &cursor)? else {
             return Err(self.unhandled(&exception, GuestAddr(cursor.regs.rip))?);
         };
+        self.memory.exert(RAISE_EFFORT);
         let raised_at = self.origin().ip;
         self.activations().push(Activation::Raised(regs));
-        Search { exception, raised_at, records, next: Some(cursor) }.go_on(self)
+        let left = MOST_FRAMES;
+        Search { exception, raised_at, records, next: Some(cursor), left }.go_on(self)
     }
 
     /// Raises an exception from a frame of the kernel: at the export on whose behalf it runs.
@@ -246,15 +259,24 @@ impl Kernel {
         let flags = self.get(records.record, EXCEPTION_RECORD::ExceptionFlags)?;
         self.set(records.record, EXCEPTION_RECORD::ExceptionFlags, flags | EXCEPTION_UNWINDING)?;
         let here = Cursor { regs: *regs, is_return: false, level };
-        Unwinding { records, target, here, is_asked: false }.go_on(self)
+        let left = MOST_FRAMES;
+        Unwinding { records, target, here, is_asked: false, left }.go_on(self)
     }
+}
+
+/// The caller's frame. Unwind data and what lies on the stack can lead in a circle: that is the end
+/// of the stack, too.
+fn next_frame(k: &mut Kernel, at: &Cursor, left: &mut usize) -> Option<Cursor> {
+    k.memory.exert(FRAME_EFFORT);
+    *left = left.checked_sub(1)?;
+    k.unwind(at)
 }
 
 impl Search {
     /// Asks the next frame that has a handler.
     fn go_on(mut self, k: &mut Kernel) -> CallResult<Flow> {
         while let Some(at) = self.next.take() {
-            self.next = k.unwind(&at);
+            self.next = next_frame(k, &at, &mut self.left);
             let Some(facts) = k.frame_facts(&at) else { continue };
             if facts.handler.is_some_and(|h| h.is_exception) {
                 let call = k.call_handler(&facts, &at, self.records, 0)?;
@@ -300,7 +322,7 @@ impl Unwinding {
             if is_target {
                 return self.arrive(k);
             }
-            match k.unwind(&self.here) {
+            match next_frame(k, &self.here, &mut self.left) {
                 Some(next) => (self.here, self.is_asked) = (next, false),
                 None => return Err(Stop::unsupported("an unwind past the end of the stack")),
             }

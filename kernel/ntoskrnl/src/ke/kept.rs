@@ -23,6 +23,9 @@ pub(crate) struct Kept {
 /// Length of the shortest dispatcher object.
 const DISPATCHER_BYTES: u64 = 0x18;
 
+/// What one of them costs whoever looks through all, in units of `GuestMemory::exert`.
+pub(super) const KEPT_EFFORT: u64 = 16;
+
 impl Kernel {
     /// Everything in the kernel's lists, in a fixed order.
     fn kept(&self) -> impl Iterator<Item = Kept> + '_ {
@@ -59,6 +62,12 @@ impl Kernel {
         timers.chain(dpcs).chain(apcs).chain(objects)
     }
 
+    /// Counts the work of looking through the lists.
+    fn exert_for_lists(&mut self) {
+        let kept = self.ke.set_timers().len() + self.ke.queued_dpcs().len();
+        self.memory.exert((kept + self.ke.threads.len()) as u64 * KEPT_EFFORT);
+    }
+
     /// What the kernel has hold of in a range.
     fn kept_in(&self, base: GuestAddr, size_bytes: u64) -> Option<Kept> {
         let touches = |kept: &Kept| {
@@ -83,6 +92,7 @@ impl Kernel {
     /// own kind count, since the memory may be put to another use by right.
     pub(crate) fn initialize_kept(&mut self, at: GuestAddr, kind: KeptKind) -> CallResult<()> {
         let is_it = |kept: &Kept| kept.at == at && kept.kind == kind;
+        self.exert_for_lists();
         let found = self.kept().find(is_it);
         match found {
             Some(kept) => self.report_kept(kept, KeptFault::Initialized, at, kept.size_bytes),
@@ -91,6 +101,7 @@ impl Kernel {
     }
 
     fn lose(&mut self, base: GuestAddr, size_bytes: u64, fault: KeptFault) -> CallResult<()> {
+        self.exert_for_lists();
         match self.kept_in(base, size_bytes) {
             Some(kept) => self.report_kept(kept, fault, base, size_bytes),
             None => Ok(()),

@@ -6,7 +6,10 @@ use nt_abi::{Irql, NtStatus, structures::ke::KTIMER};
 use nt_macros::export;
 
 use super::{State, dpc::Source};
-use crate::{CallResult, Kernel, exports, ke::DispatcherType};
+use crate::{
+    CallResult, Kernel, exports,
+    ke::{DispatcherType, kept::KEPT_EFFORT},
+};
 
 exports![
     KeInitializeTimer,
@@ -20,6 +23,12 @@ exports![
 
 /// Units of 100 ns in a millisecond, the unit of a period.
 const MILLISECOND_100NS: u64 = 10_000;
+
+/// Expirations of periodic timers that are caught up with when much time has passed at once. What
+/// comes of more is what comes of these: a DPC is queued once, a timer is signalled or not.
+const MOST_CAUGHT_UP: u32 = 32;
+/// What an expiration costs, in units of `GuestMemory::exert`.
+const EXPIRATION_EFFORT: u64 = 256;
 
 /// A set timer.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +44,7 @@ pub(crate) struct Armed {
 
 impl State {
     /// Set timers, the next to expire first, and since when.
-    pub(crate) fn set_timers(&self) -> impl Iterator<Item = (GuestAddr, Seq)> + '_ {
+    pub(crate) fn set_timers(&self) -> impl ExactSizeIterator<Item = (GuestAddr, Seq)> + '_ {
         self.timers.values().map(|armed| (armed.timer, armed.since))
     }
 }
@@ -164,6 +173,7 @@ fn insert(k: &mut Kernel, due_100ns: u64, armed: Armed) -> CallResult<()> {
 /// Asks whether a timer that is set has just expired. Its time has come then: the thread was kept
 /// from running until now. It may be running on another processor than the timer's DPC.
 fn expire_if_chosen(k: &mut Kernel, timer: GuestAddr) -> CallResult<()> {
+    k.memory.exert(k.ke.timers.len() as u64 * KEPT_EFFORT);
     let set = k.ke.timers.iter().find(|(_, armed)| armed.timer == timer);
     let Some((&(due_100ns, _), _)) = set else { return Ok(()) };
     let options = if k.cores.len() > 1 && k.irql() < Irql::DISPATCH_LEVEL { 3 } else { 2 };
@@ -186,6 +196,7 @@ pub(super) fn is_set(k: &Kernel, timer: GuestAddr) -> bool {
 /// Takes a timer off the queue; whether it was there.
 pub(super) fn cancel(k: &mut Kernel, timer: GuestAddr) -> CallResult<bool> {
     let before = k.ke.timers.len();
+    k.memory.exert(before as u64 * KEPT_EFFORT);
     k.ke.timers.retain(|_, armed| armed.timer != timer);
     let was_set = k.ke.timers.len() != before;
     if was_set {
@@ -255,16 +266,24 @@ impl Kernel {
     pub(crate) fn expire_timers(&mut self) -> CallResult<()> {
         self.raise_due_interrupts();
         let now = self.interrupt_time_100ns();
+        let mut expired = 0;
         while let Some((&(due, order), &armed)) = self.ke.timers.first_key_value() {
             if due > now {
                 break;
             }
+            self.memory.exert(EXPIRATION_EFFORT);
             let Armed { timer, processor, period_100ns, since } = armed;
             self.ke.timers.remove(&(due, order));
             if period_100ns == 0 || self.is_ex_timer_disabled(timer) {
                 self.set(timer, KTIMER::Inserted, 0)?;
             } else {
-                insert(self, due.saturating_add(period_100ns), armed)?;
+                expired += 1;
+                let next = due.saturating_add(period_100ns);
+                insert(
+                    self,
+                    if expired > MOST_CAUGHT_UP { next.max(now + 1) } else { next },
+                    armed,
+                )?;
             }
             let dpc = GuestAddr(self.get(timer, KTIMER::Dpc)?);
             // What set the timer comes before whoever waits for it, not what happens to run now.
@@ -362,6 +381,26 @@ mod tests {
         assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[first]), Ok(0));
         assert_eq!(call_by_name(&mut k, "KeReadStateTimer", &[first]), Ok(0));
         assert_eq!(k.tape.asked(TIMER_EXPIRES), 2);
+    }
+
+    #[test]
+    fn a_timer_of_a_millisecond_is_caught_up_with_after_ages() {
+        let expires = Deviation { kind: TIMER_EXPIRES.number, ordinal: 0, answer: 1 };
+        let mut k = kernel_with([expires]);
+        let (periodic, far) = (timer(&mut k, 0), timer(&mut k, 0));
+        call_by_name(&mut k, "KeSetTimerEx", &[periodic, relative(1), 1, 0]).unwrap();
+        call_by_name(&mut k, "KeSetTimer", &[far, i64::MIN.cast_unsigned(), 0]).unwrap();
+        // Its time comes, and that of the other came 2 to the power of 48 times.
+        assert_eq!(call_by_name(&mut k, "KeCancelTimer", &[far]), Ok(0));
+        let now = k.interrupt_time_100ns();
+        assert_eq!(now, 1 << 62);
+        assert_eq!(call_by_name(&mut k, "KeReadStateTimer", &[periodic]), Ok(1));
+        let next = k.next_due_100ns().unwrap();
+        assert!((now + 1..=now + 10_000).contains(&next), "{next}");
+        // No clock overflows when more time passes.
+        call_by_name(&mut k, "KeSetTimer", &[far, i64::MIN.cast_unsigned(), 0]).unwrap();
+        k.pass_time(u64::MAX >> 1).unwrap();
+        assert!(k.system_time_100ns() > now);
     }
 
     #[test]

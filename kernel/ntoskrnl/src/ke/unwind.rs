@@ -368,10 +368,16 @@ mod tests {
 
     /// A kernel with an image of one function, and the offset of that.
     fn with_function() -> (Kernel, u64) {
+        with_image(&FUNCTION, &UNWIND)
+    }
+
+    /// The same with this function and unwind data.
+    fn with_image(function: &[u8], unwind: &[u8]) -> (Kernel, u64) {
         let mut builder = ImageBuilder::new();
-        let code = builder.section(".text", CODE, &FUNCTION);
-        let info = builder.section(".xdata", CONSTANTS, &UNWIND);
-        let entry = [code, code + 14, info].map(u32::to_le_bytes).concat();
+        let code = builder.section(".text", CODE, function);
+        let info = builder.section(".xdata", CONSTANTS, unwind);
+        let end = code + u32::try_from(function.len()).unwrap().min(14);
+        let entry = [code, end, info].map(u32::to_le_bytes).concat();
         let table = builder.section(".pdata", CONSTANTS, &entry);
         // IMAGE_DIRECTORY_ENTRY_EXCEPTION.
         builder.directory(3, table, 12);
@@ -408,6 +414,35 @@ mod tests {
             assert_eq!(found, [CALLER, top + 8, 0xb, 0x51], "at {offset}");
             assert!(is_return);
         }
+    }
+
+    /// push rbp; mov rbp, rsp; nop; nop
+    const FRAMED: [u8; 6] = [0x55, 0x48, 0x89, 0xe5, 0x90, 0x90];
+    /// Version 1; `SetFrameRegister` of rbp at 4, a push of rbp at 1.
+    const FRAMED_UNWIND: [u8; 8] = [1, 4, 2, 5, 4, 3, 1, 0x50];
+
+    #[test]
+    fn a_stack_that_leads_in_a_circle_ends() {
+        let (mut k, code) = with_image(&FRAMED, &FRAMED_UNWIND);
+        let threads = testing::with_threads(&mut k, 1);
+        let (frame, inside) = (k.regs().gpr[4] - 0x200, BASE + code + 5);
+        let raised = k.begin(threads[0], move |k| {
+            let machine = Accessor::Machine;
+            k.memory.write(machine, GuestAddr(frame), &frame.to_le_bytes()).unwrap();
+            k.memory.write(machine, GuestAddr(frame + 8), &inside.to_le_bytes()).unwrap();
+            let regs = k.regs();
+            (regs.rip, regs.gpr[4], regs.gpr[5]) = (inside, frame, frame);
+            let caller = k.unwind(&k.cursor()).expect("it calls itself");
+            let found = [caller.regs.rip, caller.regs.gpr[4], caller.regs.gpr[5]];
+            assert_eq!(found, [inside, frame + 16, frame]);
+            k.raise(crate::Exception {
+                code: nt_abi::NtStatus::STATUS_ACCESS_VIOLATION,
+                access: None,
+                is_provoked: false,
+            })
+        });
+        // Nobody handles it: 0x7E in a system thread.
+        assert_eq!(testing::bug_check_code(raised), 0x7e);
     }
 
     #[test]

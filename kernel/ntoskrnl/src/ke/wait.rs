@@ -15,6 +15,9 @@ exports![KeWaitForSingleObject, KeWaitForMultipleObjects, KeDelayExecutionThread
 /// `MAXIMUM_WAIT_OBJECTS` and `THREAD_WAIT_OBJECTS`. Source: `wdm/nf-wdm-kewaitformultipleobjects`.
 const MAXIMUM_WAIT_OBJECTS: u32 = 64;
 const THREAD_WAIT_OBJECTS: u32 = 3;
+/// The latest interrupt time for which anything is set: 14,600 years, beyond which the clocks of
+/// the kernel would overflow.
+const LATEST_100NS: u64 = 1 << 62;
 
 impl Kernel {
     /// Blocks the current thread. `Some`: the wait was over at once.
@@ -107,12 +110,13 @@ impl Kernel {
 
     /// Interrupt time of a `LARGE_INTEGER` time out: negative is relative, positive is system time.
     pub(crate) fn due_time(&self, value: i64) -> u64 {
-        if value < 0 {
+        let due = if value < 0 {
             self.interrupt_time_100ns().saturating_add(value.unsigned_abs())
         } else {
             let ahead = value.unsigned_abs().saturating_sub(self.system_time_100ns());
             self.interrupt_time_100ns().saturating_add(ahead)
-        }
+        };
+        due.min(LATEST_100NS)
     }
 
     /// Reads an optional time out.

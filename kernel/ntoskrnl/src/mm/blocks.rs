@@ -103,6 +103,7 @@ pub fn map_user(k: &mut Kernel, size_bytes: u64) -> CallResult<GuestAddr> {
     k.memory
         .map(low, pages_bytes, perms, ByteState::DEFINED, 0)
         .map_err(|error| no_room(&error))?;
+    k.memory.exert(pages_bytes);
     Ok(low.add(pages_bytes - size_bytes))
 }
 
@@ -161,7 +162,10 @@ impl Kernel {
             fill: self.config.fill,
             provenance,
         };
-        self.memory.allocate(arena, spec).ok()
+        let at = self.memory.allocate(arena, spec).ok()?;
+        // Refusing a huge block is no work.
+        self.memory.exert(size_bytes);
+        Some(at)
     }
 
     /// Who asks now, for a block of this kind.

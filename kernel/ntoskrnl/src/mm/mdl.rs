@@ -39,6 +39,8 @@ const MDL_PAGES_LOCKED: i16 = 0x0002;
 const MDL_SOURCE_IS_NONPAGED_POOL: i16 = 0x0004;
 const MDL_PARTIAL: i16 = 0x0010;
 const MDL_PARTIAL_HAS_BEEN_MAPPED: i16 = 0x0020;
+/// What a page costs that is looked up or mapped, in units of `GuestMemory::exert`.
+const PAGE_EFFORT: u64 = 256;
 const MDL_WRITE_OPERATION: i16 = 0x0080;
 
 const USER_MODE: u8 = 1;
@@ -149,6 +151,7 @@ pub(crate) fn lock(
         is_read_only |= !mapping.perms.contains(Perms::WRITE);
         frames.push(mapping.frame);
     }
+    k.memory.exert(frames.len() as u64 * PAGE_EFFORT);
     write_pages(k, mdl, &frames)?;
     for frame in &frames {
         k.memory.pin(*frame);
@@ -311,6 +314,7 @@ fn MmBuildMdlForNonPagedPool(k: &mut Kernel, mdl: Mdl) -> CallResult<()> {
         };
         frames.push(mapping.frame);
     }
+    k.memory.exert(frames.len() as u64 * PAGE_EFFORT);
     write_pages(k, mdl.at, &frames)?;
     k.set(mdl.at, MDL::Process, 0)?;
     k.set(mdl.at, MDL::MappedSystemVa, range.start.0)?;

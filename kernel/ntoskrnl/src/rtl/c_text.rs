@@ -7,6 +7,8 @@ use crate::{CallResult, Kernel, Stop};
 
 /// Longest string that one call walks, in units.
 const LONGEST_UNITS: usize = 1 << 22;
+/// What a unit costs beside its bytes, in units of `GuestMemory::exert`.
+const UNIT_EFFORT: u64 = 8;
 /// Memory is read in pieces that end at multiples of this.
 const PIECE_BYTES: u64 = 64;
 
@@ -113,6 +115,7 @@ impl Kernel {
             }
             text.push(unit);
         }
+        self.memory.exert(text.len() as u64 * UNIT_EFFORT);
         Ok(text)
     }
 

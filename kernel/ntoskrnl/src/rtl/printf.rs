@@ -16,6 +16,8 @@ use crate::{
 
 /// Longest text that one call makes.
 const LONGEST_UNITS: usize = 1 << 20;
+/// What a unit costs, in units of `GuestMemory::exert`.
+const UNIT_EFFORT: u64 = 16;
 
 /// What came out of a format string.
 #[derive(Debug, Default)]
@@ -35,7 +37,11 @@ pub(crate) fn format<T: Unit>(
     let is_wide = T::SIZE_BYTES == 2;
     let mut engine = Engine { is_wide, out: Formatted::default() };
     let mut text = Units::<T>::at(format);
+    let mut counted_units = 0;
     loop {
+        let units = engine.out.units.len();
+        k.memory.exert((units - counted_units) as u64 * UNIT_EFFORT);
+        counted_units = units;
         let unit = text.next(k)?.code();
         if unit == 0 {
             return Ok(engine.out);

@@ -6,7 +6,7 @@ use nt_macros::export;
 
 use super::{
     MDL_MAPPED_TO_SYSTEM_VA, MDL_PAGES_LOCKED, MDL_PARTIAL, MDL_PARTIAL_HAS_BEEN_MAPPED,
-    MDL_SOURCE_IS_NONPAGED_POOL, Mdl, Range, USER_MODE, check_apc_level, frames_of,
+    MDL_SOURCE_IS_NONPAGED_POOL, Mdl, PAGE_EFFORT, Range, USER_MODE, check_apc_level, frames_of,
 };
 use crate::{
     CallResult, Kernel, Stop, exports,
@@ -81,6 +81,7 @@ fn map(
         return Ok(GuestAddr::NULL);
     }
     let pages = range.pages();
+    k.memory.exert(pages * PAGE_EFFORT);
     let Some(frames) = frames_of(k, mdl, pages)? else {
         return Err(Stop::unsupported("an MDL whose page numbers were changed"));
     };
