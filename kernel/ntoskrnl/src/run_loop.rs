@@ -51,6 +51,7 @@ impl Kernel {
     ) -> CallResult<()> {
         let t = self.ke.thread_mut(thread);
         t.result = None;
+        t.is_terminated = false;
         t.irql = (Irql::PASSIVE_LEVEL, None);
         let rsp = t.first_rsp();
         t.regs = cpu::Registers::new();

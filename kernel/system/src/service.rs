@@ -87,8 +87,9 @@ pub(crate) fn finish(m: &mut Machine) -> CallResult<()> {
     service::report_stuck_requests(&mut m.kernel)
 }
 
-/// A caller that ends with requests outstanding: the I/O manager cancels the requests of its
-/// threads and waits for them, then the handles are closed (`kernel/canceling-irps`). Whatever the
+/// A caller that ends with requests outstanding: waits of its threads on behalf of user mode end
+/// (`kernel/waits-and-apcs`), the I/O manager cancels the requests of its threads and waits for
+/// them, then the handles are closed (`kernel/canceling-irps`). Whatever the
 /// commands before did, a request is stuck only after that. The process that shares its handles
 /// ends with it.
 fn end_caller(m: &mut Machine) -> CallResult<()> {
@@ -96,7 +97,7 @@ fn end_caller(m: &mut Machine) -> CallResult<()> {
     for thread in threads.collect::<Vec<ThreadId>>() {
         // On another thread: its own may be blocked in a call.
         let ending = idle_caller(m, &[])?;
-        run_service(m, ending, |k| service::end_thread(k, thread))?;
+        run_service(m, ending, |k| service::terminate_thread(k, thread))?;
     }
     let files: Vec<FileRef> = m.state.files.keys().copied().collect();
     for file in files {

@@ -11,7 +11,7 @@ use nt_abi::{
 use super::{
     file,
     irp::{self, IrpKind, Request},
-    request,
+    request, worker,
 };
 use crate::{CallResult, Flow, Kernel, Stop, mm, ob, ob::PreviousMode};
 
@@ -49,7 +49,19 @@ pub(crate) fn deliver(k: &mut Kernel, id: IrpId, completed: Seq) -> CallResult<F
         return Ok(Flow::Return(0));
     }
     file::note_use(k, file);
-    ob::dereference(k, file)
+    release_file(k, file)
+}
+
+/// Gives the file object back. Where that was the last reference, a system worker sends the close
+/// request, beside whoever completed the request: never within `IoCompleteRequest`, for Windows
+/// does this at `APC_LEVEL`, and a close request is always sent at `PASSIVE_LEVEL`. Source:
+/// `ifs/how-completion-processing-is-performed`, `kernel/irp-mj-close`.
+fn release_file(k: &mut Kernel, file: GuestAddr) -> CallResult<Flow> {
+    let flow = ob::dereference_later(k, file)?;
+    if ob::has_deferred_deletions(k) {
+        worker::wake(k)?;
+    }
+    Ok(flow)
 }
 
 const IRQL_NOT_LESS_OR_EQUAL: u32 = 0x0a;

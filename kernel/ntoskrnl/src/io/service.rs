@@ -336,6 +336,12 @@ pub fn end_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
     thread_exit::cancel_requests(k, thread)
 }
 
+/// Ends a thread of a process that ends: what it waits for on behalf of user mode is over too.
+pub fn terminate_thread(k: &mut Kernel, thread: ThreadId) -> CallResult<Flow> {
+    k.terminate(thread)?;
+    thread_exit::cancel_requests(k, thread)
+}
+
 /// Tells registered drivers that the system shuts down. On a system thread.
 pub fn shutdown(k: &mut Kernel) -> CallResult<Flow> {
     shutdown::announce(k)

@@ -69,6 +69,8 @@ pub struct Thread {
     pub wait: Option<(Wait, u64)>,
     /// The wait it is in, or about to begin, is one of user mode.
     pub is_user_wait: bool,
+    /// Its process ends: no wait of user mode lasts any more.
+    pub is_terminated: bool,
     /// The value that its next running starts with: a wait status.
     pub wake: Option<u64>,
     /// The result of the service it ran last.
@@ -151,6 +153,7 @@ impl Thread {
             activations: Vec::new(),
             wait: None,
             is_user_wait: false,
+            is_terminated: false,
             wake: None,
             result: None,
             spin: None,

@@ -279,11 +279,8 @@ impl Kernel {
             } else {
                 expired += 1;
                 let next = due.saturating_add(period_100ns);
-                insert(
-                    self,
-                    if expired > MOST_CAUGHT_UP { next.max(now + 1) } else { next },
-                    armed,
-                )?;
+                let is_behind = expired > MOST_CAUGHT_UP;
+                insert(self, if is_behind { next.max(now + 1) } else { next }, armed)?;
             }
             let dpc = GuestAddr(self.get(timer, KTIMER::Dpc)?);
             // What set the timer comes before whoever waits for it, not what happens to run now.

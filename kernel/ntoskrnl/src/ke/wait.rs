@@ -32,7 +32,9 @@ impl Kernel {
             self.ke.thread_mut(id).is_user_wait = false;
             return Ok(Some(NtStatus::STATUS_TIMEOUT));
         }
-        if self.ke.thread(id).is_user_wait && wait.is_alertable && self.has_user_apc(id) {
+        let is_user = self.ke.thread(id).is_user_wait;
+        let has_apc = is_user && wait.is_alertable && self.has_user_apc(id);
+        if has_apc || self.is_wait_terminated(id, self.irql()) {
             self.ke.thread_mut(id).is_user_wait = false;
             return Ok(Some(NtStatus::STATUS_USER_APC));
         }
@@ -61,6 +63,26 @@ impl Kernel {
         }
         let queue = wait.and_then(|(wait, _)| self.queue_left_by(id, &wait));
         self.resume_serving(queue)
+    }
+
+    /// A thread of a process that ends: a wait of user mode, alertable or not, is over, now and
+    /// later. Source: `kernel/waits-and-apcs`.
+    pub(crate) fn terminate(&mut self, id: ThreadId) -> CallResult<()> {
+        let thread = self.ke.thread_mut(id);
+        thread.is_terminated = true;
+        let (irql, waits) = (thread.irql.0, thread.wait.is_some());
+        if waits && thread.state == ThreadState::Waiting && self.is_wait_terminated(id, irql) {
+            self.wake(id, NtStatus::STATUS_USER_APC)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the wait of a thread is over because the thread is to end. "If you disable kernel
+    /// APCs for a thread, you also disable [...] thread termination."
+    fn is_wait_terminated(&self, id: ThreadId, irql: Irql) -> bool {
+        let thread = self.ke.thread(id);
+        let gets_apcs = thread.critical_regions == 0 && thread.guarded_regions == 0;
+        thread.is_terminated && thread.is_user_wait && gets_apcs && irql == Irql::PASSIVE_LEVEL
     }
 
     /// The queue whose work a thread interrupts by a wait for something else.
@@ -547,6 +569,32 @@ mod tests {
                 _ => None,
             });
             assert_eq!(kept, Some((KeptKind::Dispatcher, KeptFault::NotInitialized)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_thread_ends_its_waits_of_user_mode() {
+        const USER_APC: u64 = 0xc0;
+        // Wait mode, alertable, in a critical region; whether the wait is over.
+        let cases = [
+            (0, 0, false, false),
+            (0, 1, false, false),
+            (1, 0, false, true),
+            (1, 1, false, true),
+            (1, 0, true, false),
+        ];
+        for (mode, alertable, in_region, is_over) in cases {
+            let (mut k, threads) = start(1);
+            let event = object(&mut k, "KeInitializeEvent", &[0, 0]);
+            if in_region {
+                k.ke.thread_mut(threads[0]).critical_regions = 1;
+            }
+            let arguments = [event, 0, mode, alertable, 0];
+            let result = run_call(&mut k, threads[0], "KeWaitForSingleObject", &arguments);
+            assert_eq!(result, Ok(None), "nothing signals the event");
+            k.terminate(threads[0]).unwrap();
+            let expected = is_over.then_some(USER_APC);
+            assert_eq!(result_of(&mut k, threads[0]), Ok(expected), "{mode} {alertable}");
         }
     }
 

@@ -82,7 +82,7 @@ impl CloseAll {
     }
 }
 
-/// Deletes the objects whose last reference went away at raised IRQL. At `PASSIVE_LEVEL` only.
+/// Deletes the objects that wait for a system worker. At `PASSIVE_LEVEL` only.
 pub fn run_deferred_deletions(k: &mut Kernel) -> CallResult<Flow> {
     Deferred.run(k)
 }
