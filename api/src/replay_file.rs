@@ -5,7 +5,7 @@
 //! believed in nothing.
 
 use nt_abi::Irql;
-use report::Report;
+use report::{Report, printable_char};
 use serde::{Deserialize, Serialize};
 use strategies::Plan;
 use system::{
@@ -150,7 +150,7 @@ pub(crate) fn of_report(
 pub fn replay_file(request: &CheckRequest, text: &str) -> Result<Report, String> {
     let form = read(text)?;
     if form.bugcheck_version != VERSION {
-        let made_by: String = form.bugcheck_version.chars().take(32).map(printable).collect();
+        let made_by: String = form.bugcheck_version.chars().take(32).map(printable_char).collect();
         return Err(format!("the replay file was made by bugcheck {made_by}, this is {VERSION}"));
     }
     let [driver] = request.drivers.as_slice() else {
@@ -202,7 +202,7 @@ fn read(text: &str) -> Result<Form, String> {
         return Err(format!("a replay file has at most {MAX_FILE_BYTES} bytes"));
     }
     let form: Form = serde_json::from_str(text).map_err(|error| {
-        let error: String = error.to_string().chars().take(200).map(printable).collect();
+        let error: String = error.to_string().chars().take(200).map(printable_char).collect();
         format!("not a replay file: {error}")
     })?;
     if form.format != FORMAT {
@@ -210,11 +210,6 @@ fn read(text: &str) -> Result<Form, String> {
         return Err(format!("the replay file has format {found}, this program reads {FORMAT}"));
     }
     Ok(form)
-}
-
-/// What a stranger wrote goes to a terminal.
-pub(crate) fn printable(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
 }
 
 /// `None` for what no test does.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bugcheck::{Driver, ReplayFile, Scenario};
+use report::is_printable;
 
 /// Larger files are no drivers of ours, and a device file has no end.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -56,7 +57,7 @@ pub(crate) fn driver(path: &Path) -> Driver {
 fn driver_of(path: &Path, bytes: Result<Vec<u8>, String>) -> Driver {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // It stands in reports, each name in one line.
-    let name = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    let name = name.chars().map(|c| if is_printable(c) { c } else { '_' }).collect();
     let pdb =
         bytes.as_ref().ok().and_then(|_| read(&path.with_extension("pdb"), MAX_FILE_BYTES).ok());
     Driver { path: path.display().to_string(), name, bytes, pdb }

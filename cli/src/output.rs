@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use bugcheck::{Driver, FriendlyRun, Outcome, Report};
-use report::TextOptions;
+use report::{TextOptions, printable};
 
 use crate::files;
 
@@ -61,11 +61,6 @@ pub(crate) fn friendly_run(run: FriendlyRun) -> Result<Outcome, String> {
     };
     print(&text)?;
     Ok(outcome)
-}
-
-/// What a driver or a file says or is named, for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What a driver's file states.

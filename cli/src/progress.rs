@@ -11,6 +11,7 @@ use std::{
 
 use bugcheck::{Cut, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use report::printable;
 
 /// Exit code of a program that Ctrl-C ends at once: 128 and the number of the signal.
 const KILLED: i32 = 130;
@@ -81,8 +82,7 @@ fn words(progress: &Progress<'_>) -> String {
         _ => format!("{reached} of {known} control codes reached, "),
     };
     // The driver chooses names; its control characters are not for the terminal.
-    let words = format!("{findings}{codes}{path}: {strategy}: {about}");
-    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(&format!("{findings}{codes}{path}: {strategy}: {about}"))
 }
 
 #[cfg(test)]

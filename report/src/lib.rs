@@ -5,6 +5,7 @@
 
 mod model;
 mod outcome;
+mod printable;
 mod text;
 
 pub use model::{
@@ -12,4 +13,5 @@ pub use model::{
     SCHEMA_VERSION, Site, Step, StrategyRuns, Unsupported,
 };
 pub use outcome::Outcome;
+pub use printable::{is_printable, printable, printable_char};
 pub use text::{Sources, TextOptions, finding_text, summary_text};

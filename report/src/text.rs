@@ -6,7 +6,7 @@ use annotate_snippets::{
 
 use verifier::counted;
 
-use crate::{Coverage, Expectation, FileReport, Finding, Outcome, Report, Site};
+use crate::{Coverage, Expectation, FileReport, Finding, Outcome, Report, Site, is_printable};
 
 /// How text is rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,7 +243,7 @@ fn harmless(text: &str) -> String {
         });
         let length = colour.unwrap_or(first.len_utf8());
         let (part, behind) = rest.split_at(length);
-        if colour.is_some() || first == '\n' || !first.is_control() {
+        if colour.is_some() || first == '\n' || is_printable(first) {
             out.push_str(part);
         } else {
             out.extend(first.escape_default());
@@ -254,7 +254,7 @@ fn harmless(text: &str) -> String {
 }
 
 fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
-    let name = &printable(&file.file);
+    let name = &escaped(&file.file);
     let mut lines = Vec::new();
     for error in &file.internal_errors {
         lines.push(format!(
@@ -273,7 +273,7 @@ fn file_lines(file: &FileReport, profile: &str) -> Vec<String> {
         let Expectation { path, line, message, found } = expectation;
         let line = line.map_or_else(String::new, |line| format!(":{line}"));
         let found = found.as_ref().map_or_else(String::new, |found| format!(": {found}"));
-        lines.push(printable(&format!("not as expected: {path}{line}: {message}{found}")));
+        lines.push(escaped(&format!("not as expected: {path}{line}: {message}{found}")));
     }
     for missing in &file.unsupported {
         lines.push(format!(
@@ -322,7 +322,7 @@ fn shell_word(path: &str) -> String {
     }
     let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+@~".contains(c);
     if path.chars().any(char::is_control) {
-        let quoted = printable(path).replace('\'', "\\'");
+        let quoted = escaped(path).replace('\'', "\\'");
         format!("$'{quoted}'")
     } else if path.contains(['"', '$', '`', '!']) {
         format!("'{}'", path.replace('\'', r"'\''"))
@@ -334,8 +334,9 @@ fn shell_word(path: &str) -> String {
 }
 
 /// A name that others chose, for a terminal and for one line.
-fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+fn escaped(text: &str) -> String {
+    let shown =
+        |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().collect() };
     text.chars().map(shown).collect()
 }
 
@@ -361,7 +362,7 @@ fn coverage_text(coverage: &Coverage) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextOptions, finding_text, line_span, printable, shell_word, summary_text};
+    use super::{TextOptions, escaped, finding_text, line_span, shell_word, summary_text};
     use crate::{Expectation, FileReport, Finding, Report, Site, Step};
 
     fn site(line: u32, column: u32) -> Site {
@@ -461,7 +462,7 @@ violation[pool::paged_at_dispatch]: paged pool allocated at raised IRQL
         for (path, word) in cases {
             assert_eq!(shell_word(path), word, "{path:?}");
         }
-        assert_eq!(printable("a\n\u{1b}[31mb"), r"a\n\u{1b}[31mb");
+        assert_eq!(escaped("a\n\u{1b}[31mb"), r"a\n\u{1b}[31mb");
         let file = FileReport::not_checked("a\nb.sys", "it is empty".to_owned());
         let report = Report::new("0.1.0", 0, "standard", vec![file]);
         assert_eq!(summary_text(&report), "error: a\\nb.sys: it is empty\n");

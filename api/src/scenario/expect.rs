@@ -5,10 +5,11 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use report::printable_char;
 use rhai::{Engine, INT, NativeCallContext, Position};
 
 use super::State;
-use crate::{Expectation, replay_file::printable};
+use crate::Expectation;
 
 /// Characters of a text that was compared; it may be the driver's.
 const MAX_SHOWN_CHARS: usize = 100;
@@ -137,6 +138,6 @@ fn number(value: INT) -> String {
 }
 
 fn text(value: &str) -> String {
-    let shown: String = value.chars().take(MAX_SHOWN_CHARS).map(printable).collect();
+    let shown: String = value.chars().take(MAX_SHOWN_CHARS).map(printable_char).collect();
     format!("`{shown}`")
 }

@@ -1,8 +1,9 @@
 //! What is told about a script that makes no sense.
 
+use report::printable_char;
 use rhai::EvalAltResult;
 
-use crate::{near::near, replay_file::printable};
+use crate::near::near;
 
 /// The functions of a script, as they are called.
 pub(super) const FUNCTIONS: &[&str] = &[
@@ -67,7 +68,7 @@ pub(super) fn in_words(error: &EvalAltResult) -> String {
         Some(words) => format!("{words} ({position})"),
         None => inner.to_string(),
     };
-    words.chars().take(MAX_CHARS).map(printable).collect()
+    words.chars().take(MAX_CHARS).map(printable_char).collect()
 }
 
 /// `call` is what was written, with the types of the arguments: `read (File, i64)`.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bugcheck::{CheckRequest, Cut, FileReport, FriendlyRun, Outcome, Progress, Report, VERSION};
-use report::InternalError;
+use report::{InternalError, printable};
 
 use super::wire::{Job, Message, Step, byte_of, next_line};
 
@@ -216,7 +216,7 @@ impl Talk<'_> {
             let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
             match message {
                 Message::Ready => is_ready = true,
-                Message::Refused(sentence) => return Ok(Answer::Refused(one_line(&sentence))),
+                Message::Refused(sentence) => return Ok(Answer::Refused(printable(&sentence))),
                 // Nothing else is true before the worker is contained.
                 _ if !is_ready => {}
                 Message::Run(token) => self.token = token,
@@ -268,11 +268,6 @@ fn is_about(report: &Report, path: &str) -> bool {
     let [file] = report.files.as_slice() else { return false };
     let is_rule = |name: &str| bugcheck::rules().iter().any(|rule| rule.id == name);
     file.file == path && file.findings.iter().all(|finding| is_rule(&finding.rule))
-}
-
-/// What somebody else said, for a terminal and for one line.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
