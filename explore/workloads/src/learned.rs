@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use system::{BufferSpec, CallMode, Command, Content, DeviceInfo, FieldSpec, FieldValue, FileRef};
+use system::{BufferSpec, Command, Content, DeviceInfo, FieldSpec, FieldValue, FileRef};
 
 use crate::{
     Facts, MarkSet, Script,
@@ -132,8 +132,6 @@ const BASES: [Base; 7] = [
     Base::Pointers,
 ];
 
-const FILE: FileRef = FileRef(1);
-
 /// A kind of request of a device, to be learned.
 #[derive(Clone, Copy, Debug)]
 pub struct Lesson<'a> {
@@ -187,12 +185,7 @@ impl Lesson<'_> {
 
     /// Open, the requests before it, the request, close, unload.
     pub fn script(&self, before: &[(Request, Form)], form: &Form) -> Script {
-        let mut commands = vec![self.target.open(FILE, CallMode::Synchronous)];
-        let before = before.iter().map(|(request, form)| (*request, form));
-        let each = before.chain([(self.request, form)]);
-        commands.extend(each.map(|(request, form)| command(&self.target, request, form, FILE)));
-        commands.push(Command::Close { file: FILE });
-        script(String::new(), commands)
+        script(String::new(), self.target.in_a_row(before, [(self.request, form)]))
     }
 
     /// Whether two kinds belong to one device.

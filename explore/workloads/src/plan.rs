@@ -200,15 +200,22 @@ impl Target<'_> {
     /// A request behind others, so many times.
     fn behind(&self, request: Request, behind: &Behind, times: usize) -> Script {
         let Behind { before, form, .. } = behind;
-        let last = iter::repeat_n((request, form), times);
-        let each = before.iter().map(|(request, form)| (*request, form)).chain(last);
-        let each = each.map(|(request, form)| learned::command(self, request, form, FILE));
-        let mut commands = vec![self.open(FILE, CallMode::Synchronous)];
-        commands.extend(each);
-        commands.push(Command::Close { file: FILE });
         let about = learned::behind_in_words(request, before);
         let again = if times > 1 { " again" } else { "" };
+        let commands = self.in_a_row(before, iter::repeat_n((request, form), times));
         script(format!("{about}{again} of {}", self.path), commands)
+    }
+
+    /// Open, requests one after the other, those that come last, close.
+    pub(crate) fn in_a_row<'r>(
+        &self,
+        before: &'r [(Request, Form)],
+        last: impl IntoIterator<Item = (Request, &'r Form)>,
+    ) -> Vec<Command> {
+        let open = self.open(FILE, CallMode::Synchronous);
+        let each = before.iter().map(|(request, form)| (*request, form)).chain(last);
+        let each = each.map(|(request, form)| learned::command(self, request, form, FILE));
+        iter::once(open).chain(each).chain([Command::Close { file: FILE }]).collect()
     }
 
     /// The same by two callers at once, each behind requests of its own.

@@ -303,10 +303,7 @@ impl Kernel {
             }
             self.check_effort()?;
             let is_hard = self.memory.effort() - before > SLICE_EFFORT;
-            slice_events = match is_hard {
-                true => 1,
-                false => (slice_events * 2).min(LAST_SLICE_EVENTS),
-            };
+            slice_events = if is_hard { 1 } else { (slice_events * 2).min(LAST_SLICE_EVENTS) };
         }
     }
 
